@@ -1,0 +1,1 @@
+"""The truth: lines, bills, payments, ledger, outbox, journal (SQLAlchemy Core)."""

@@ -1,0 +1,1 @@
+"""The callflows command line: the one place where all parts are put together."""

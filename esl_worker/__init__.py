@@ -1,0 +1,1 @@
+"""gevent processes that carry conversations on FreeSWITCH calls, and the embedded switch."""

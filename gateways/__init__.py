@@ -1,0 +1,1 @@
+"""The outside world behind small ports: SMS, e-mail, payment reports."""

@@ -1,0 +1,1 @@
+"""Outbox relay, RQ queues and their consumers."""

@@ -1,0 +1,1 @@
+"""The phrase catalogue in four languages, the recording script, the voice generator."""

@@ -1,0 +1,1 @@
+"""Pages and HTTP end points for subscribers, the payment system and operations."""
