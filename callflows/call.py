@@ -1,0 +1,244 @@
+"""A call as a conversation sees it: say, ask, choose, transfer, hang up.
+
+Two halves meet here. `Channel` is the port to whatever carries the call (FreeSWITCH through the
+event socket, or a script in a test): it plays one prompt or collects digits once. `Call` is built
+on it and holds what every conversation needs on top: three tries, *no input* and *invalid input*
+as two different things, giving up as a third, and type-ahead.
+
+Type-ahead: digits pressed while a plain playback runs are swallowed by the switch, digits pressed
+while a collecting application plays are kept. So `say` plays nothing at once: what is said leads
+the prompt of the next question, and is played on its own only where no question follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from callflows.journal import Journal
+from sounds import Phrase
+
+T = TypeVar("T")
+
+TERMINATOR = "#"
+BACK = "*"
+_KEYS = re.compile(r"[0-9*#]+\Z")
+
+
+class CallerGone(BaseException):
+    """The caller has hung up, or the switch has ended the call: the conversation is over.
+
+    A BaseException, as `GeneratorExit` and `KeyboardInterrupt` are, because it is no error of the
+    conversation: an `except Exception` around a database call or a gateway must never swallow it
+    and go on talking to nobody. Only the one place that ends calls catches it.
+    """
+
+
+class GaveUp(Exception):
+    """The caller did not answer a question within the allowed tries.
+
+    `reason` is "no_input" (nothing was pressed) or "invalid" (wrong keys were pressed): a flow
+    treats the two differently, since the first caller may have put the receiver down and the
+    second one needs a person.
+    """
+
+    def __init__(self, reason: str, phrase: str) -> None:
+        super().__init__(f"gave up at {phrase}: {reason}")
+        self.reason = reason
+        self.phrase = phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is to be played in one go: phrases, in the language the call speaks.
+
+    A phrase that carries a language of its own (the language menu) keeps it.
+    """
+
+    phrases: tuple[Phrase, ...]
+    language: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The phrases' catalogue keys, in order."""
+        return tuple(phrase.key for phrase in self.phrases)
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """How many digits a question wants, and how long it waits for them (seconds).
+
+    `first_s` runs from the end of the prompt to the first digit, `next_s` from digit to digit:
+    two timers, so that the first digit stops the no-input timer.
+    """
+
+    least: int = 1
+    most: int = 1
+    terminator: str = ""
+    first_s: float = 7.0
+    next_s: float = 4.0
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """The waiting times of questions, seconds, and the tries a caller has for each."""
+
+    first_digit_s: float = 7.0
+    next_digit_s: float = 4.0
+    tries: int = 3
+
+
+class Channel(Protocol):
+    """The port to the switch: one leg of a call, driven from one greenlet.
+
+    Every method may raise `CallerGone`.
+    """
+
+    @property
+    def id(self) -> str:
+        """The switch's unique id of the call."""
+
+    @property
+    def caller(self) -> str:
+        """The caller's number as the network gave it: unchecked text, perhaps empty."""
+
+    @property
+    def dialled(self) -> str:
+        """The number that was dialled: unchecked text."""
+
+    def keep(self, place: Mapping[str, str]) -> None:
+        """Write where the conversation stands to the channel, with the next command."""
+
+    def play(self, prompt: Prompt) -> None:
+        """Play a prompt to its end."""
+
+    def collect(self, prompt: Prompt, digits: Digits) -> str:
+        """Play a prompt and return the digits pressed, without the terminator; "" for none."""
+
+    def transfer(self, destination: str, context: str) -> None:
+        """Hand the call over to another extension; the conversation ends with CallerGone."""
+
+    def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
+        """End the call; returns when the switch has agreed."""
+
+
+class Call:
+    """A conversation's hold on a call: speaks phrases, asks questions, writes the journal."""
+
+    __slots__ = ("_said", "channel", "journal", "language", "timers")
+
+    def __init__(
+        self,
+        channel: Channel,
+        journal: Journal,
+        *,
+        language: str = "fa",
+        timers: Timers | None = None,
+    ) -> None:
+        self.channel = channel
+        self.journal = journal
+        self.language = language
+        self.timers = timers or Timers()
+        self._said: list[Phrase] = []
+
+    @property
+    def id(self) -> str:
+        """The switch's unique id of the call."""
+        return self.channel.id
+
+    def say(self, *phrases: Phrase) -> None:
+        """Say phrases: heard before the next question, or on their own where none follows."""
+        self._said.extend(phrases)
+
+    def flush(self) -> None:
+        """Play what has been said and not been heard yet."""
+        if self._said:
+            prompt = self._prompt(())
+            self.journal.heard(prompt)
+            self.channel.play(prompt)
+
+    def ask(
+        self,
+        prompt: Phrase | Sequence[Phrase],
+        accept: Callable[[str], T],
+        *,
+        digits: Digits,
+        invalid: Phrase,
+    ) -> T:
+        """Ask until `accept` takes the digits; return what it makes of them.
+
+        `accept` raises ValueError for digits that it cannot take; the caller then hears `invalid`
+        and the question again. Raises GaveUp after the allowed tries, counted apart for no input
+        and for invalid input.
+        """
+        question = (prompt,) if isinstance(prompt, Phrase) else tuple(prompt)
+        silent = wrong = 0
+        while True:
+            played = self._prompt(question)
+            self.journal.heard(played)
+            pressed = self.channel.collect(played, digits)
+            if not pressed:
+                self.journal.no_input()
+                silent += 1
+                if silent >= self.timers.tries:
+                    raise GaveUp("no_input", question[-1].key)
+                self.say(Phrase("no_input"))
+                continue
+            self.journal.pressed(pressed, secret=digits.secret)
+            try:
+                if not _KEYS.match(pressed):
+                    raise ValueError("not keys of a telephone")
+                return accept(pressed)
+            except ValueError:
+                wrong += 1
+                if wrong >= self.timers.tries:
+                    raise GaveUp("invalid", question[-1].key) from None
+                self.say(invalid)
+
+    def choose(self, prompt: Phrase | Sequence[Phrase], options: Mapping[str, T]) -> T:
+        """Play a menu and return the option of the key that was pressed; one key, at once.
+
+        Raises GaveUp as `ask` does.
+        """
+
+        def option(key: str) -> T:
+            if key not in options:
+                raise ValueError(key)
+            return options[key]
+
+        digits = Digits(first_s=self.timers.first_digit_s, next_s=self.timers.next_digit_s)
+        return self.ask(prompt, option, digits=digits, invalid=Phrase("invalid_key"))
+
+    def wait_for_key(self, prompt: Phrase, seconds: float) -> None:
+        """Play a prompt, then wait until any key is pressed or the time has passed.
+
+        Both are fine: the caller fetches pen and paper.
+        """
+        played = self._prompt((prompt,))
+        self.journal.heard(played)
+        pressed = self.channel.collect(played, Digits(first_s=seconds, next_s=1.0))
+        if pressed:
+            self.journal.pressed(pressed)
+
+    def transfer(self, destination: str, context: str) -> None:
+        """Play what has been said, then hand the call over.
+
+        Where the switch takes the call away this ends in CallerGone, as a hangup does.
+        """
+        self.flush()
+        self.journal.event("transfer", destination=destination, context=context)
+        self.channel.transfer(destination, context)
+
+    def hangup(self) -> None:
+        """Play what has been said, then hang up."""
+        self.flush()
+        self.journal.event("hangup", by="service")
+        self.channel.hangup()
+
+    def _prompt(self, question: tuple[Phrase, ...]) -> Prompt:
+        phrases = (*self._said, *question)
+        self._said.clear()
+        return Prompt(phrases, self.language)
