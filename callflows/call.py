@@ -128,7 +128,7 @@ class Channel(Protocol):
 class Call:
     """A conversation's hold on a call: speaks phrases, asks questions, writes the journal."""
 
-    __slots__ = ("_said", "channel", "journal", "language", "timers")
+    __slots__ = ("_said", "channel", "journal", "language", "language_set", "timers")
 
     def __init__(
         self,
@@ -136,11 +136,15 @@ class Call:
         journal: Journal,
         *,
         language: str = "fa",
+        language_set: bool = False,
         timers: Timers | None = None,
     ) -> None:
         self.channel = channel
         self.journal = journal
         self.language = language
+        # True where the caller or the dialplan has chosen the language; a line's own language
+        # then does not override it.
+        self.language_set = language_set
         self.timers = timers or Timers()
         self._said: list[Phrase] = []
 
@@ -167,6 +171,7 @@ class Call:
         *,
         digits: Digits,
         invalid: Phrase,
+        otherwise: T | None = None,
     ) -> T:
         """Ask until `accept` takes the digits; return what it makes of them.
 
@@ -182,6 +187,8 @@ class Call:
             pressed = self.channel.collect(played, digits)
             if not pressed:
                 self.journal.no_input()
+                if otherwise is not None:
+                    return otherwise
                 silent += 1
                 if silent >= self.timers.tries:
                     raise GaveUp("no_input", question[-1].key)
@@ -198,10 +205,17 @@ class Call:
                     raise GaveUp("invalid", question[-1].key) from None
                 self.say(invalid)
 
-    def choose(self, prompt: Phrase | Sequence[Phrase], options: Mapping[str, T]) -> T:
+    def choose(
+        self,
+        prompt: Phrase | Sequence[Phrase],
+        options: Mapping[str, T],
+        *,
+        otherwise: T | None = None,
+    ) -> T:
         """Play a menu and return the option of the key that was pressed; one key, at once.
 
-        Raises GaveUp as `ask` does.
+        `otherwise` is what silence means, where it has a meaning of its own (the caller has heard
+        enough). Raises GaveUp as `ask` does.
         """
 
         def option(key: str) -> T:
@@ -209,8 +223,23 @@ class Call:
                 raise ValueError(key)
             return options[key]
 
-        digits = Digits(first_s=self.timers.first_digit_s, next_s=self.timers.next_digit_s)
-        return self.ask(prompt, option, digits=digits, invalid=Phrase("invalid_key"))
+        return self.ask(
+            prompt,
+            option,
+            digits=self.digits(1),
+            invalid=Phrase("invalid_key"),
+            otherwise=otherwise,
+        )
+
+    def digits(self, most: int, *, terminator: str = "", secret: bool = False) -> Digits:
+        """What a question of up to `most` digits wants, with this call's timers."""
+        return Digits(
+            most=most,
+            terminator=terminator,
+            first_s=self.timers.first_digit_s,
+            next_s=self.timers.next_digit_s,
+            secret=secret,
+        )
 
     def wait_for_key(self, prompt: Phrase, seconds: float) -> None:
         """Play a prompt, then wait until any key is pressed or the time has passed.

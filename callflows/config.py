@@ -1,0 +1,242 @@
+"""The configuration: one flat list of keys, each also an environment variable.
+
+A key `database_url` is read, the later the stronger, from the default below, from `callflows.toml`
+(or the file that CALLFLOWS_CONFIG names), and from `CALLFLOWS_DATABASE_URL`. Everything is checked
+before anything starts; an error names the key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "CALLFLOWS_"
+CONFIG_FILE_VARIABLE = "CALLFLOWS_CONFIG"
+LANGUAGES = ("fa", "ar", "ru", "en")
+
+
+class ConfigError(Exception):
+    """A configuration value is wrong; the text names every wrong key and what is expected."""
+
+
+def _host_port(value: str) -> str:
+    match = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):(\d{1,5})", value)
+    if not match or int(match[1]) > 65535:
+        raise ValueError("expected host:port, such as 127.0.0.1:8084")
+    return value
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"expected a URL that starts with one of {', '.join(schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("expected a time zone name such as Asia/Tehran") from None
+    return value
+
+
+def _extension(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,15}", value):
+        raise ValueError("expected 1 to 15 digits")
+    return value
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
+HttpUrl = Annotated[str, _url("http", "https")]
+Extension = Annotated[str, AfterValidator(_extension)]
+Seconds = Annotated[float, Field(gt=0, le=600)]
+
+
+class Settings(BaseSettings):
+    """Every key of the configuration, with its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, str_strip_whitespace=True
+    )
+
+    # where things are kept
+    state_dir: Path = Field(Path("var"), description="folder of everything that is written")
+    database_url: Annotated[str, _url("sqlite", "postgresql", "postgresql+psycopg")] = Field(
+        "sqlite:///var/callflows.db", description="SQLite file or PostgreSQL server"
+    )
+    redis_url: Annotated[str, _url("redis", "rediss", "unix")] = Field(
+        "redis://127.0.0.1:6390/0", description="Redis of the RQ queues"
+    )
+    sounds_dir: Path = Field(Path("var/sounds"), description="folder of the recordings")
+    studio_dir: Path | None = Field(None, description="folder of recordings made in a studio")
+
+    # where we listen
+    worker_listen: HostPort = Field("127.0.0.1:8084", description="event socket of the worker")
+    web_listen: HostPort = Field("127.0.0.1:8085", description="pages and HTTP end points")
+    dashboard_listen: HostPort = Field("127.0.0.1:9181", description="the queue dashboard")
+    public_url: HttpUrl = Field(
+        "http://127.0.0.1:8085", description="how subscribers reach the pages (in SMS links)"
+    )
+
+    # the operator
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+        "IR", description="country of numbers without a country code (ISO 3166)"
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "Asia/Tehran", description="time zone of due dates"
+    )
+    language: Literal["fa", "ar", "ru", "en"] = Field("fa", description="default language")
+    services: dict[Extension, Literal["bill"]] = Field(
+        {"2000": "bill"}, description="which flow serves which dialled number (JSON)"
+    )
+    payment_fixed: Extension = Field("2000", description="payment system for fixed lines (A4)")
+    payment_mobile: Extension = Field("9990", description="payment system for mobile lines (A4)")
+    payment_context: str = Field("payment", description="dialplan context of those numbers")
+    care_number: Extension = Field("2020", description="customer care")
+    care_context: str = Field("care", description="dialplan context of the care line")
+    app_android_url: HttpUrl = Field("https://example.com/app/android", description="app link")
+    app_ios_url: HttpUrl = Field("https://example.com/app/ios", description="app link")
+
+    # how callers are asked
+    first_digit_s: Seconds = Field(7.0, description="wait for the first key, seconds")
+    next_digit_s: Seconds = Field(4.0, description="wait for each further key, seconds")
+    tries: Annotated[int, Field(ge=1, le=9)] = Field(3, description="tries for each question")
+    pen_and_paper_s: Seconds = Field(20.0, description="time to fetch pen and paper, seconds")
+    max_calls: Annotated[int, Field(ge=1)] = Field(2000, description="calls at once per worker")
+    connect_timeout_s: Seconds = Field(5.0, description="wait for the switch's first answer")
+    resend_limit_s: Seconds = Field(3.0, description="how long a locked database is waited for")
+
+    # what may be sent
+    sms_per_caller_day: Annotated[int, Field(ge=1)] = Field(10, description="flood limit")
+    sms_per_destination_day: Annotated[int, Field(ge=1)] = Field(5, description="flood limit")
+    sms_per_day: Annotated[int, Field(ge=1)] = Field(1_000_000, description="flood limit, total")
+    link_hours: Annotated[int, Field(ge=1, le=720)] = Field(
+        24, description="life of the link in the e-mail request"
+    )
+    sms_gateway: Literal["sandbox", "http"] = Field("sandbox", description="how SMS leave")
+    sms_http_url: HttpUrl | None = Field(None, description="URL of the SMS gateway")
+    sms_http_token: SecretStr | None = Field(None, description="bearer token of the SMS gateway")
+    mail_gateway: Literal["sandbox", "smtp"] = Field("sandbox", description="how mail leaves")
+    mail_from: str = Field("bills@example.com", description="sender address of bills")
+    smtp_host: str | None = Field(None, description="mail server")
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = Field(587, description="its port")
+    smtp_starttls: Literal["required", "none"] = Field("required", description="STARTTLS")
+    smtp_user: str | None = Field(None, description="mail server's user")
+    smtp_password: SecretStr | None = Field(None, description="mail server's password")
+    max_attempts: Annotated[int, Field(ge=1)] = Field(
+        8, description="tries of a job before it is in the failed list"
+    )
+
+    # who may speak to us (generated into state_dir/secrets/ where empty)
+    payment_key: SecretStr | None = Field(None, description="HMAC key of POST /payments")
+    sms_inbound_key: SecretStr | None = Field(None, description="HMAC key of POST /sms/inbound")
+    link_key: SecretStr | None = Field(None, description="HMAC key of the links in SMS")
+    dashboard_password: SecretStr | None = Field(
+        None, description="password of the dashboard (user: callflows)"
+    )
+
+    log_format: Literal["text", "json"] = Field("text", description="log lines for people or jq")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="detail")
+
+    # the embedded switch
+    switch_speed: Annotated[float, Field(gt=0, le=1000)] = Field(
+        1.0, description="the embedded switch's clock: 1 is real time"
+    )
+
+    @model_validator(mode="after")
+    def _gateways_complete(self) -> Settings:
+        if self.sms_gateway == "http" and not self.sms_http_url:
+            raise ValueError("sms_http_url: needed where sms_gateway is http")
+        if self.mail_gateway == "smtp" and not self.smtp_host:
+            raise ValueError("smtp_host: needed where mail_gateway is smtp")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        name = os.environ.get(CONFIG_FILE_VARIABLE, "callflows.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, name)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The operator's time zone."""
+        return ZoneInfo(self.timezone)
+
+    def secret(self, key: str) -> str:
+        """A secret: as configured, else one made once and kept in state_dir/secrets/."""
+        configured = getattr(self, key)
+        if configured is not None:
+            return str(configured.get_secret_value())
+        return _kept_secret(self.state_dir / "secrets", key)
+
+
+def load(**overrides: Any) -> Settings:
+    """Read and check the configuration. Raises ConfigError that names every wrong key."""
+    named = os.environ.get(CONFIG_FILE_VARIABLE)
+    if named and not Path(named).is_file():
+        raise ConfigError(f"{CONFIG_FILE_VARIABLE}: no such file: {named}")
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX)
+        and name != CONFIG_FILE_VARIABLE
+        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+    )
+    problems = [f"{name}: no such configuration key" for name in unknown]
+    try:
+        settings = Settings(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{named or 'callflows.toml'}: not TOML: {error}") from error
+    except ValidationError as error:
+        problems += [_problem(item) for item in error.errors()]
+    except Exception as error:  # a source that cannot be parsed, such as services not being JSON
+        problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def _problem(item: Any) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "no such configuration key"
+    key = ".".join(str(part) for part in item["loc"])
+    return f"{key}: {message}" if key else message
+
+
+def _kept_secret(folder: Path, key: str) -> str:
+    """Read a generated secret, making it on first use; safe against two processes at once."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / key
+    if not file.exists():
+        draft = folder / f".{key}.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+        draft.unlink()
+    return file.read_text()

@@ -1,0 +1,44 @@
+"""Takes a flow from state to state until the caller is gone or the conversation is over."""
+
+from __future__ import annotations
+
+import logging
+
+from billing.errors import Unavailable
+from callflows.call import Call, CallerGone, GaveUp
+from callflows.flow import Flow, State, place_of
+
+log = logging.getLogger(__name__)
+
+
+def run(flow: Flow, call: Call, start: State | None = None) -> str:
+    """Run a flow from `start` (its initial state by default) to its end; returns how it ended.
+
+    The answer is one of "completed" (we ended the call), "caller_gone" or "trouble". An error of
+    ours is logged and goes to the flow's own words for it: the caller hears a sentence, whatever
+    broke. A second error in a row ends the call.
+    """
+    current = start or flow.at(flow.initial)
+    failed = False
+    try:
+        while True:
+            call.journal.enter(current.__name__)
+            call.channel.keep(place_of(flow, current.__name__, call.language))
+            try:
+                following = current(call)
+            except GaveUp as why:
+                call.journal.event("gave_up", reason=why.reason, question=why.phrase)
+                following = flow.gave_up(call, why)
+            except Exception as error:
+                known = isinstance(error, Unavailable)
+                log.error("state %s.%s failed", flow.name, current.__name__, exc_info=not known)
+                call.journal.event("trouble", error=type(error).__name__)
+                following = None if failed else flow.trouble(call)
+                failed = True
+            if following is None:
+                call.hangup()
+                return "trouble" if failed else "completed"
+            flow.visits += 1
+            current = following
+    except CallerGone:
+        return "caller_gone"
