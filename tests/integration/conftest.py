@@ -1,0 +1,114 @@
+"""Real servers for the integration tests, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from jobs.redis_server import EmbeddedRedis
+
+HERE = Path(__file__).parent
+TLS = HERE.parent / "data" / "tls"
+CERT = TLS / "test-only-cert.pem"
+KEY = TLS / "test-only-key.pem"
+
+
+def poll(condition: Callable[[], Any], what: str, deadline_s: float = 10.0) -> Any:
+    """The condition's value as soon as it is true; fails, naming `what`, after the deadline."""
+    until = time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() > until:
+            pytest.fail(f"not within {deadline_s} s: {what}")
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture(name="poll")
+def poll_fixture() -> Callable[..., Any]:
+    return poll
+
+
+@contextmanager
+def server_process(script: str, *arguments: object) -> Iterator[int]:
+    """Run a server script, give the port that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / script), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    port: int
+    folder: Path
+
+    def mails(self) -> list[bytes]:
+        return [path.read_bytes() for path in sorted(self.folder.glob("*.eml"))]
+
+
+@pytest.fixture
+def smtp_server(tmp_path: Path) -> Iterator[Callable[[str], SmtpServer]]:
+    """`smtp_server(mode)` starts one; see smtp_server.py for its modes."""
+    running: list[Any] = []
+
+    def start(mode: str) -> SmtpServer:
+        folder = tmp_path / f"smtp{len(running)}"
+        folder.mkdir()
+        process = server_process("smtp_server.py", folder, CERT, KEY, mode)
+        running.append(process)
+        return SmtpServer(process.__enter__(), folder)
+
+    yield start
+    for process in running:
+        process.__exit__(None, None, None)
+
+
+@dataclass(frozen=True)
+class SmsServer:
+    url: str
+    folder: Path
+
+    def requests(self) -> list[dict[str, Any]]:
+        record = self.folder / "requests.jsonl"
+        return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+@pytest.fixture
+def sms_server(tmp_path: Path) -> Iterator[SmsServer]:
+    """An HTTP SMS gateway; see sms_http_server.py for its paths."""
+    folder = tmp_path / "sms-server"
+    folder.mkdir()
+    with server_process("sms_http_server.py", folder) as port:
+        yield SmsServer(f"http://127.0.0.1:{port}", folder)
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(shared_redis: EmbeddedRedis) -> str:
+    """A running, empty Redis."""
+    with Redis.from_url(shared_redis.url) as client:
+        client.flushall()
+    return shared_redis.url
