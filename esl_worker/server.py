@@ -1,0 +1,168 @@
+"""The worker's listening socket: one greenlet for each call that a switch connects.
+
+Accepting is event-driven (no polling), bounded and cheap to refuse. Refusing means closing the
+connection at once: the dialplan then tries the next host of its ``socket`` list, and the caller
+notices nothing.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.server import StreamServer
+from gevent.socket import socket as GeventSocket
+
+from callflows.call import CallerGone
+from esl_worker.session import ConnectionLost, ReplyTimeout, Session
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class WorkerServer(StreamServer):
+    """Accepts event-socket connections and runs ``handler(session)`` for each, connected.
+
+    ``listener`` is ``(host, port)`` or a listening gevent socket. At ``max_calls`` running calls,
+    and when the process has no file descriptor left, further ones are refused. ``handler`` runs in
+    the call's own greenlet; whatever it raises ends only its own call and is logged with the call
+    id. The session is closed when it returns.
+    """
+
+    def __init__(
+        self,
+        listener: Any,
+        handler: Callable[[Session], None],
+        *,
+        max_calls: int = 2000,
+        connect_timeout_s: float = 5.0,
+        reply_timeout_s: float = 30.0,
+    ) -> None:
+        self.max_calls = max_calls
+        self.connect_timeout_s = connect_timeout_s
+        self.reply_timeout_s = reply_timeout_s
+        self.refused = 0
+        """How many calls have been refused since the start."""
+        self._handler = handler
+        self._running: set[gevent.Greenlet[..., None]] = set()
+        self._spare = -1
+        self._unreported: dict[str, int] = {}
+        own = not hasattr(listener, "accept")
+        super().__init__(listener, self._serve, backlog=_BACKLOG if own else None)
+
+    @property
+    def active(self) -> int:
+        """How many calls are running."""
+        return len(self._running)
+
+    def start(self) -> None:
+        """Listen and accept. Raises OSError when the address is taken."""
+        super().start()
+        self._keep_spare()
+
+    def close(self) -> None:
+        """Stop accepting: further connections are refused by the kernel. Calls go on."""
+        super().close()
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+
+    def drain(self, limit_s: float) -> int:
+        """Stop accepting, wait up to ``limit_s`` seconds for the running calls to end.
+
+        Returns how many still run. Those are not ended: when the process exits, their connections
+        close, and the dialplan hands each live call to another worker.
+        """
+        if not self.closed:
+            self.close()
+        gevent.joinall(list(self._running), timeout=limit_s)
+        return len(self._running)
+
+    # gevent calls these two in its event loop: neither may block, nor log (a log handler may).
+
+    def do_read(self) -> tuple[GeventSocket, Any] | None:  # type: ignore[override]
+        """Accept one connection, or refuse it. (Hook of gevent's BaseServer.)"""
+        try:
+            accepted = super().do_read()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED or not self._refuse_with_spare():
+                raise
+            self._refused("no file descriptor left")
+            return None
+        if accepted is not None and len(self._running) >= self.max_calls:
+            accepted[0].close()
+            self._refused(f"{self.max_calls} calls running")
+            return None
+        return accepted
+
+    def do_handle(self, *args: Any) -> None:
+        """Start the call's greenlet. (Hook of gevent's BaseServer.)"""
+        greenlet = gevent.spawn(self._serve, *args)
+        self._running.add(greenlet)
+        greenlet.rawlink(self._running.discard)
+
+    def _serve(self, sock: GeventSocket, address: Any) -> None:
+        session = Session(
+            address,
+            sock,
+            connect_timeout_s=self.connect_timeout_s,
+            reply_timeout_s=self.reply_timeout_s,
+        )
+        try:
+            session.connect()
+            self._handler(session)
+        except ConnectionLost as end:
+            log.warning("call %s from %s: %s", session.uuid or "?", address, end)
+        except CallerGone:
+            log.debug("call %s: the caller has gone", session.uuid)
+        except ReplyTimeout as end:
+            log.warning("call %s from %s: %s", session.uuid or "?", address, end)
+        except (Exception, gevent.Timeout):
+            log.exception("call %s: the conversation failed", session.uuid)
+        finally:
+            session.close()
+
+    def _keep_spare(self) -> None:
+        """Hold one descriptor back, to be able to refuse when there is none left: a connection
+        that is only left waiting keeps its caller in silence for the switch's 25 s."""
+        if self._spare < 0:
+            try:
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                self._spare = -1
+
+    def _refuse_with_spare(self) -> bool:
+        if self._spare < 0:
+            self._keep_spare()
+            return False
+        os.close(self._spare)
+        self._spare = -1
+        try:
+            accepted = super().do_read()
+            if accepted is not None:
+                accepted[0].close()
+        except OSError:
+            return False
+        finally:
+            self._keep_spare()
+        return True
+
+    def _refused(self, reason: str) -> None:
+        self.refused += 1
+        if not self._unreported:
+            gevent.spawn(self._report)
+        self._unreported[reason] = self._unreported.get(reason, 0) + 1
+
+    def _report(self) -> None:
+        """Log refusals: the first at once, then a sum each second while there are any."""
+        while any(self._unreported.values()):
+            for reason, count in self._unreported.items():
+                if count:
+                    log.warning("refused %d calls: %s", count, reason)
+            self._unreported = dict.fromkeys(self._unreported, 0)
+            gevent.sleep(1.0)
+        self._unreported = {}
