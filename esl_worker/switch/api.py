@@ -1,0 +1,155 @@
+"""API commands: what mod_commands offers, as far as a call's worker has use for it."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from esl_worker.switch.channel import Message
+
+if TYPE_CHECKING:
+    from esl_worker.switch.channel import Channel
+    from esl_worker.switch.switch import Switch
+
+_NO_CHANNEL = "-ERR No such channel!\n"
+
+
+def run_api(switch: Switch, text: str) -> str:
+    """Run one API command.
+
+    Args:
+        switch: on which.
+        text: command and arguments, e.g. "uuid_break <uuid> all".
+
+    Returns:
+        What the command prints, in FreeSWITCH's words.
+    """
+    name, _, argument = text.strip(" ").partition(" ")
+    plain = _PLAIN.get(name)
+    if plain is not None:
+        return plain(switch, argument)
+    about_channel = _CHANNEL.get(name)
+    if about_channel is None:
+        return f"-ERR {name} Command not found!\n"
+    uuid, _, rest = argument.strip(" ").partition(" ")
+    if not uuid:
+        return f"-USAGE: {name} <uuid>\n"
+    channel = switch.channels.get(uuid)
+    if channel is None:
+        return _NO_CHANNEL
+    return about_channel(channel, rest)
+
+
+def _getvar(channel: Channel, name: str) -> str:
+    return channel.get(name.strip(" ")) or "_undef_"
+
+
+def _setvar(channel: Channel, text: str) -> str:
+    name, _, value = text.partition(" ")
+    if not name:
+        return "-USAGE: uuid_setvar <uuid> <var> [value]\n"
+    channel.set(name, value or None)
+    return "+OK\n"
+
+
+def _break(channel: Channel, flags: str) -> str:
+    channel.interrupt(everything="all" in flags)
+    return "+OK\n"
+
+
+def _kill(channel: Channel, cause: str) -> str:
+    channel.hangup(cause or "NORMAL_CLEARING")
+    return "+OK\n"
+
+
+def _broadcast(channel: Channel, text: str) -> str:
+    path, _, leg = text.partition(" ")
+    if not path:
+        return "-USAGE: <uuid> <path> [aleg|bleg|holdb|both]\n"
+    application, separator, argument = path.partition("::")
+    if not separator:
+        application, argument = "playback", path
+    headers = {
+        "call-command": "execute",
+        "execute-app-name": application,
+        "execute-app-arg": argument,
+        "lead-frames": "5",  # switch_ivr_broadcast waits five frames (capture 18: 120 ms)
+    }
+    if leg != "bleg":
+        channel.queue(Message(headers))
+    if leg in ("bleg", "both") and channel.partner is not None:
+        channel.partner.queue(Message(headers))
+    return "+OK Message sent\n"
+
+
+def _transfer(channel: Channel, text: str) -> str:
+    words = text.split()
+    if not words:
+        return "-USAGE: <uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]\n"
+    channel.transfer(*words[:3])
+    return "+OK\n"
+
+
+def _receive_dtmf(channel: Channel, keys: str) -> str:
+    try:
+        channel.press(keys.partition("@")[0])
+    except ValueError:
+        return "-ERR DTMF not valid\n"
+    return "+OK\n"
+
+
+def _schedule_hangup(switch: Switch, text: str) -> str:
+    words = text.split()
+    if len(words) < 2 or not words[0].lstrip("+").isdecimal():
+        return "-USAGE: sched_hangup [+]<time> <uuid> [<cause>]\n"
+    channel = switch.channels.get(words[1])
+    if channel is None:
+        return _NO_CHANNEL
+    channel.hangup_later(
+        seconds_until(channel, words[0]), words[2] if len(words) > 2 else "ALLOTTED_TIMEOUT"
+    )
+    return "+OK\n"
+
+
+def seconds_until(channel: Channel, text: str) -> float:
+    """Seconds from now that "+5" or a time since 1970 means; never negative."""
+    number = float(text.lstrip("+")[:12])
+    if text.startswith("+"):
+        return number
+    return max(0.0, number - channel.clock.epoch())
+
+
+def _exists(switch: Switch, uuid: str) -> str:
+    return "true" if uuid.strip(" ") in switch.channels else "false"
+
+
+def _status(switch: Switch, _: str) -> str:
+    up = int(switch.clock.now())
+    return (
+        f"UP 0 years, 0 days, {up // 3600} hours, {up // 60 % 60} minutes, {up % 60} seconds\n"
+        "callflows embedded switch is ready\n"
+        f"{switch.calls_total} session(s) since startup\n"
+        f"{len(switch.channels)} session(s)\n"
+    )
+
+
+_PLAIN: dict[str, Callable[[Switch, str], str]] = {
+    "create_uuid": lambda _, __: str(uuids.uuid4()),
+    "echo": lambda _, text: text,
+    "hostname": lambda switch, _: switch.hostname,
+    "sched_hangup": _schedule_hangup,
+    "status": _status,
+    "switchname": lambda switch, _: switch.hostname,
+    "uuid_exists": _exists,
+    "version": lambda _, __: "callflows embedded switch, speaking as FreeSWITCH 1.10.12\n",
+}
+_CHANNEL: dict[str, Callable[[Channel, str], str]] = {
+    "uuid_break": _break,
+    "uuid_broadcast": _broadcast,
+    "uuid_getvar": _getvar,
+    "uuid_kill": _kill,
+    "uuid_recv_dtmf": _receive_dtmf,
+    "uuid_setvar": _setvar,
+    "uuid_transfer": _transfer,
+}
