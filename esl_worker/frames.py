@@ -26,8 +26,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """Longest body a reader takes, in bytes."""
 
 
-# Bounded, because int() of a long row of digits takes long and then raises.
-_DIGITS = re.compile(rb"[0-9]{1,18}")
+_DIGITS = re.compile(rb"[0-9]+")
+# Longer rows of digits are too large anyway, and int() takes long over them and then raises.
+_MOST_DIGITS = 18
 
 
 class ProtocolError(Exception):
@@ -186,7 +187,7 @@ def event_of(frame: Frame) -> Frame:
         length = find_value(block, b"Content-Length")
         if length is None:
             return Frame.from_block(block, encoded=True)
-        if not _DIGITS.fullmatch(length) or int(length) > len(rest):
+        if not _DIGITS.fullmatch(length) or len(length) > _MOST_DIGITS or int(length) > len(rest):
             raise ProtocolError("Content-Length inside an event is wrong", 0)
         return Frame.from_block(block, rest[: int(length)], encoded=True)
     if kind == "text/event-json":
@@ -322,7 +323,7 @@ class _Reader:
     def _checked(self, length: bytes, at: int) -> int:
         if not _DIGITS.fullmatch(length):
             raise ProtocolError("Content-Length is no number", at)
-        if int(length) > self.max_body:
+        if len(length) > _MOST_DIGITS or int(length) > self.max_body:
             raise ProtocolError("Content-Length is too large", at)
         return int(length)
 
