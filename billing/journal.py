@@ -1,0 +1,179 @@
+"""The journal: what each call heard and pressed, when. The answer to "why was I charged?".
+
+Whoever writes it masks secrets first; the journal keeps what it is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+
+# This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
+from sqlalchemy.dialects.postgresql import insert
+
+from billing.database import Database
+from billing.schema import call_steps, calls
+
+Kind = Literal["heard", "pressed", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallHeader:
+    """A call as a whole.
+
+    ``methods`` names the ways to pay that the caller chose, each once, without commas.
+    """
+
+    call_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    caller: str | None
+    dialled: str | None
+    line: int | None
+    language: str | None
+    outcome: str | None
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened, ``at_ms`` milliseconds into the call, in a state of the flow."""
+
+    seq: int
+    at_ms: int
+    state: str
+    kind: Kind
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call and its steps in order."""
+
+    header: CallHeader
+    steps: list[Step]
+
+
+_new_call = insert(calls)
+# What is known later is added; what was known is never lost to a worker that knows less.
+_PUT_CALL = _new_call.on_conflict_do_update(
+    index_elements=[calls.c.call_id],
+    set_={
+        "ended_at": _new_call.excluded.ended_at,
+        "line": _new_call.excluded.line,
+        "language": _new_call.excluded.language,
+        "outcome": _new_call.excluded.outcome,
+        "methods": _new_call.excluded.methods,
+    },
+)
+_PUT_STEPS = insert(call_steps).on_conflict_do_nothing()
+_HEADER = select(
+    calls.c.call_id,
+    calls.c.started_at,
+    calls.c.ended_at,
+    calls.c.caller,
+    calls.c.dialled,
+    calls.c.line,
+    calls.c.language,
+    calls.c.outcome,
+    calls.c.methods,
+)
+
+
+class Journal:
+    """Writes and reads calls."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the journal in ``database``."""
+        self._database = database
+
+    def write(self, header: CallHeader, steps: Sequence[Step]) -> None:
+        """Write a call and a batch of its steps; the same batch again changes nothing.
+
+        The header of a later batch replaces that of an earlier one, but for start and numbers.
+
+        Raises:
+            Unavailable: the database is locked or away; nothing was written.
+        """
+        call = {
+            "call_id": header.call_id,
+            "started_at": header.started_at,
+            "ended_at": header.ended_at,
+            "caller": header.caller,
+            "dialled": header.dialled,
+            "line": header.line,
+            "language": header.language,
+            "outcome": header.outcome,
+            "methods": ",".join(header.methods),
+        }
+        batch = None
+        if steps:
+            batch = {
+                "call_id": header.call_id,
+                "seq": steps[0].seq,
+                "steps": json.dumps(
+                    [(step.seq, step.at_ms, step.state, step.kind, step.data) for step in steps],
+                    ensure_ascii=False,
+                    separators=(",", ":"),
+                ),
+            }
+
+        def work(conn: Connection) -> None:
+            conn.execute(_PUT_CALL, call)
+            if batch is not None:
+                conn.execute(_PUT_STEPS, batch)
+
+        self._database.write(work)
+
+    def read(self, call_id: str) -> Call | None:
+        """Return a call with its steps in order, or None when it is not known.
+
+        Where batches overlap (a worker that took over wrote again) the first written step stays.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        statement = (
+            select(call_steps.c.steps)
+            .where(call_steps.c.call_id == call_id)
+            .order_by(call_steps.c.seq)
+        )
+        with self._database.read() as conn:
+            row = conn.execute(_HEADER.where(calls.c.call_id == call_id)).one_or_none()
+            if row is None:
+                return None
+            batches = conn.execute(statement).scalars().all()
+        steps: dict[int, Step] = {}
+        for batch in batches:
+            for step in json.loads(batch):
+                steps.setdefault(step[0], Step(*step))
+        return Call(_header(row), [steps[seq] for seq in sorted(steps)])
+
+    def recent(self, limit: int = 50) -> list[CallHeader]:
+        """Return the latest calls, latest first.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        statement = _HEADER.order_by(calls.c.started_at.desc()).limit(limit)
+        with self._database.read() as conn:
+            return [_header(row) for row in conn.execute(statement)]
+
+
+def _header(row: Any) -> CallHeader:
+    return CallHeader(
+        call_id=row.call_id,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        caller=row.caller,
+        dialled=row.dialled,
+        line=row.line,
+        language=row.language,
+        outcome=row.outcome,
+        methods=tuple(filter(None, row.methods.split(","))),
+    )

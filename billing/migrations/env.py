@@ -1,0 +1,13 @@
+"""What Alembic runs: the migrations over the connection that `Database.migrate` hands in."""
+
+from alembic import context
+
+from billing.schema import metadata
+
+# The transaction is the caller's: a migration that fails leaves the schema as it was.
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+context.run_migrations()

@@ -1,0 +1,386 @@
+"""Payments: taken in as reported, then posted to ledger and bill, or parked for a person.
+
+Money that is reported has arrived, so a report is never refused for what it pays: it is written
+first (`receive`), and matched to its bill afterwards (`post`). What cannot be matched stands in the
+ledger's suspense account and on the list of parked payments.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+# This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
+from sqlalchemy.dialects.postgresql import insert
+
+from billing import bill_ids, ledger, outbox
+from billing.database import Database
+from billing.entities import Language, instalment, payable
+from billing.errors import InvalidIds, InvalidPayment, PaymentConflict
+from billing.numbers import Kind
+from billing.schema import bills, lines, payment_ids, payments
+
+LARGEST = 10**13
+"""Rials in one payment at most: an amount above it is a fault of the reporting system."""
+
+_REFERENCE = re.compile(r"[\x21-\x7e]{1,64}")
+_CHANNEL = re.compile(r"[a-z0-9_-]{1,32}")
+_LONGEST_ID = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A payment was written as row ``payment``; ``new`` is False for a repeated report."""
+
+    payment: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a payment.
+
+    ``result`` says whether its bill is now fully paid (``full``), not yet (``partial``), or was
+    paid more than it asked for (``over``); None for a parked one. ``new`` is False when it had been
+    posted or parked before.
+    """
+
+    status: Literal["posted", "parked"]
+    result: Literal["full", "partial", "over"] | None
+    reason: str | None
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedPayment:
+    """A payment that waits for a person."""
+
+    id: int
+    reference: str
+    bill_id: str
+    payment_id: str
+    amount: int
+    channel: str
+    paid_at: datetime
+    received_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The bill that a payment is for, as it stands now, locked."""
+
+    bill: int
+    line: int
+    number: str
+    kind: Kind
+    language: Language
+    mobile: str | None
+    bill_id: str
+    payment_id: str
+    year: int
+    period: int
+    paid: int
+    left: int
+
+
+_RECEIVE = (
+    insert(payments)
+    .on_conflict_do_nothing(index_elements=[payments.c.reference])
+    .returning(payments.c.id)
+)
+
+_ONE = select(payments).where(payments.c.id == bindparam("payment"))
+
+_MATCH = (
+    select(
+        bills.c.id,
+        bills.c.line_id,
+        lines.c.number,
+        lines.c.kind,
+        lines.c.language,
+        lines.c.mobile,
+        bills.c.bill_id,
+        bills.c.payment_id,
+        bills.c.year,
+        bills.c.period,
+        bills.c.paid,
+        (bills.c.amount - bills.c.paid - bills.c.carried_out).label("left_"),
+    )
+    .select_from(
+        payment_ids.join(bills, bills.c.id == payment_ids.c.bill).join(
+            lines, lines.c.id == bills.c.line_id
+        )
+    )
+    .where(
+        payment_ids.c.bill_id == bindparam("bill_id"),
+        payment_ids.c.payment_id == bindparam("payment_id"),
+    )
+    # The year's last digit comes round in ten years: then the open bill is meant, else the latest.
+    .order_by(bills.c.status, bills.c.year.desc())
+    .limit(1)
+    .with_for_update(of=bills)
+)
+
+
+def receive(
+    conn: Connection,
+    reference: str,
+    bill_id: str,
+    payment_id: str,
+    amount: int,
+    channel: str,
+    paid_at: datetime,
+    now: datetime,
+) -> Receipt:
+    """Write a reported payment, and the job that posts it, in the caller's transaction.
+
+    Args:
+        conn: a write transaction.
+        reference: the payment system's own number of the payment; 1 to 64 printable characters.
+        bill_id: as reported; need not be a valid one.
+        payment_id: as reported; need not be a valid one.
+        amount: rials that have arrived.
+        channel: how they were paid: lower case letters, digits, ``_`` and ``-``.
+        paid_at: when, aware.
+        now: the moment of the report.
+
+    Raises:
+        InvalidPayment: a field is malformed, so that the report cannot be trusted or kept.
+        PaymentConflict: the reference was reported before with other content.
+    """
+    content = _checked(reference, bill_id, payment_id, amount, channel, paid_at)
+    row = conn.execute(_RECEIVE, {**content, "received_at": now}).one_or_none()
+    if row is None:
+        stored = conn.execute(select(payments).where(payments.c.reference == reference)).one()
+        for name, value in content.items():
+            if getattr(stored, name) != value:
+                raise PaymentConflict(f"payment {reference} was reported with another {name}")
+        return Receipt(stored.id, new=False)
+    outbox.put(conn, f"post_payment:{row.id}", "billing", "post_payment", {"payment": row.id}, now)
+    return Receipt(row.id, new=True)
+
+
+def _checked(
+    reference: str, bill_id: str, payment_id: str, amount: int, channel: str, paid_at: datetime
+) -> dict[str, Any]:
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        raise InvalidPayment("reference: 1 to 64 printable ASCII characters")
+    if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel):
+        raise InvalidPayment("channel: 1 to 32 lower case letters, digits, _ and -")
+    # bool is an int in Python, but True is no sum of money.
+    if type(amount) is not int or not 0 < amount <= LARGEST:
+        raise InvalidPayment(f"amount: integer rials, 1 to {LARGEST}")
+    if not isinstance(paid_at, datetime) or paid_at.tzinfo is None:
+        raise InvalidPayment("paid_at: a moment with its time zone")
+    for name, value in (("bill_id", bill_id), ("payment_id", payment_id)):
+        if not isinstance(value, str) or len(value) > _LONGEST_ID or not value.isprintable():
+            raise InvalidPayment(f"{name}: at most {_LONGEST_ID} printable characters")
+    return {
+        "reference": reference,
+        "bill_id": bill_id,
+        "payment_id": payment_id,
+        "amount": amount,
+        "channel": channel,
+        "paid_at": paid_at,
+    }
+
+
+def post(conn: Connection, payment: int, now: datetime) -> Outcome:
+    """Post a received payment: ledger, bill and confirmation SMS in the caller's transaction.
+
+    A payment posted or parked before is left as it is. Money beyond what the bill asks for becomes
+    the line's credit. The confirmation (E4) goes to a mobile line itself, or to a fixed line's
+    mobile if one is known.
+
+    Raises:
+        LookupError: there is no such payment.
+    """
+    # Locked by this update, so that of two posting it at once the second sees what the first did.
+    taken = conn.execute(
+        update(payments)
+        .where(payments.c.id == payment, payments.c.status == "received")
+        .values(status="received")
+        .returning(*payments.c)
+    ).one_or_none()
+    if taken is None:
+        row = conn.execute(_ONE, {"payment": payment}).one_or_none()
+        if row is None:
+            raise LookupError(f"no payment {payment}")
+        return Outcome(row.status, None, row.reason, new=False)
+    return _settle(conn, taken, now, ledger.cash(taken.channel))
+
+
+def _settle(
+    conn: Connection, payment: Row[*tuple[Any, ...]], now: datetime, source: str
+) -> Outcome:
+    """Post a locked payment out of the account where its money stands, or park it there."""
+    target = _match(conn, payment)
+    if isinstance(target, str):
+        return _park(conn, payment, target, now)
+    applied = min(payment.amount, target.left)
+    excess = payment.amount - applied
+    left = target.left - applied
+    settled = payable(left) == 0
+    _pay_bill(conn, target, applied, left, settled, now)
+    transfers = []
+    if applied:
+        transfers.append(ledger.Transfer(source, ledger.receivable(target.line), applied))
+    if excess:
+        transfers.append(ledger.Transfer(source, ledger.credit(target.line), excess))
+    ledger.post(conn, f"payment:{payment.reference}", "payment", transfers, now)
+    conn.execute(
+        update(payments)
+        .where(payments.c.id == payment.id)
+        .values(status="posted", bill=target.bill, applied=applied, posted_at=now, reason=None)
+    )
+    result: Literal["full", "partial", "over"] = (
+        "over" if excess else "full" if settled else "partial"
+    )
+    _confirm(conn, payment, target, result, left, now)
+    return Outcome("posted", result, None, new=True)
+
+
+def _match(conn: Connection, payment: Row[*tuple[Any, ...]]) -> _Target | str:
+    try:
+        bill_id, payment_id = bill_ids.verify(payment.bill_id, payment.payment_id)
+    except InvalidIds as error:
+        return str(error)
+    row = conn.execute(
+        _MATCH, {"bill_id": bill_id.text, "payment_id": payment_id.text}
+    ).one_or_none()
+    return "no bill with these IDs" if row is None else _Target(*tuple(row))
+
+
+def _park(conn: Connection, payment: Row[*tuple[Any, ...]], reason: str, now: datetime) -> Outcome:
+    conn.execute(
+        update(payments).where(payments.c.id == payment.id).values(status="parked", reason=reason)
+    )
+    # The money is there whether its bill is known or not; parked again, it is there already.
+    ledger.post(
+        conn,
+        f"parked:{payment.reference}",
+        "parked payment",
+        [ledger.Transfer(ledger.cash(payment.channel), ledger.SUSPENSE, payment.amount)],
+        now,
+    )
+    return Outcome("parked", None, reason, new=True)
+
+
+def _pay_bill(
+    conn: Connection, target: _Target, applied: int, left: int, settled: bool, now: datetime
+) -> None:
+    if not applied:
+        return
+    values: dict[str, Any] = {"paid": bills.c.paid + applied}
+    if settled:
+        values |= {
+            "status": "paid",
+            "settled_at": func.coalesce(
+                bills.c.settled_at, bindparam("now", now, bills.c.settled_at.type)
+            ),
+        }
+    else:
+        # The old payment ID asks for the old amount: whoever paid by it again would pay too much.
+        payment_id = bill_ids.compute_payment_id(
+            target.bill_id, instalment(left), target.year, target.period
+        )
+        values["payment_id"] = payment_id
+        conn.execute(
+            insert(payment_ids).on_conflict_do_nothing(),
+            {"bill_id": target.bill_id, "payment_id": payment_id, "bill": target.bill},
+        )
+    # Locked since it was read; were it not, nothing would be written rather than something wrong.
+    changed = conn.execute(
+        update(bills).where(bills.c.id == target.bill, bills.c.paid == target.paid).values(values)
+    ).rowcount
+    if changed != 1:
+        raise RuntimeError(f"bill {target.bill} changed while it was locked")
+
+
+def _confirm(
+    conn: Connection,
+    payment: Row[*tuple[Any, ...]],
+    target: _Target,
+    result: str,
+    left: int,
+    now: datetime,
+) -> None:
+    to = target.number if target.kind == "mobile" else target.mobile
+    if to is None:
+        return
+    if result == "over":
+        balance = -ledger.balance(conn, ledger.credit(target.line))
+    elif result == "partial":
+        balance = payable(left)
+    else:
+        balance = ledger.balance(conn, ledger.receivable(target.line))
+    outbox.put(
+        conn,
+        f"payment_confirmation:{payment.id}",
+        "sms",
+        "sms.payment_confirmation",
+        {
+            "to": to,
+            "language": target.language,
+            "bill": target.bill,
+            "payment": payment.id,
+            "number": target.number,
+            "amount": payment.amount,
+            "reference": payment.reference,
+            "result": result,
+            "balance": balance,
+        },
+        now,
+    )
+
+
+def parked(database: Database, limit: int = 100) -> list[ParkedPayment]:
+    """Return the parked payments, oldest first.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    statement = (
+        select(
+            payments.c.id,
+            payments.c.reference,
+            payments.c.bill_id,
+            payments.c.payment_id,
+            payments.c.amount,
+            payments.c.channel,
+            payments.c.paid_at,
+            payments.c.received_at,
+            payments.c.reason,
+        )
+        .where(payments.c.status == "parked")
+        .order_by(payments.c.id)
+        .limit(limit)
+    )
+    return database.query(lambda conn: [ParkedPayment(*row) for row in conn.execute(statement)])
+
+
+def retry_parked(database: Database, payment: int, now: datetime) -> Outcome:
+    """Try a parked payment again, after its bill was loaded; it may be parked again.
+
+    Raises:
+        LookupError: no parked payment has this id (any more).
+        Unavailable: the database is locked or away.
+    """
+
+    def work(conn: Connection) -> Outcome:
+        taken = conn.execute(
+            update(payments)
+            .where(payments.c.id == payment, payments.c.status == "parked")
+            .values(status="parked")
+            .returning(*payments.c)
+        ).one_or_none()
+        if taken is None:
+            raise LookupError(f"no parked payment {payment}")
+        return _settle(conn, taken, now, ledger.SUSPENSE)
+
+    return database.write(work)
