@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from billing.bills import Bill
-from billing.desk import Opening
+from billing.entities import Bill, Language, Line, Opening
 from billing.errors import InvalidNumber, Limited, Unavailable
-from billing.lines import Line
 from billing.numbers import is_mobile, parse_number
 from callflows import phrases
 from callflows.call import BACK, TERMINATOR, Call, GaveUp
 from callflows.flow import Flow, State, state
 from callflows.services import Services
 
-LANGUAGES = {"1": "fa", "2": "ar", "3": "ru", "4": "en"}
+LANGUAGES: dict[str, Language] = {"1": "fa", "2": "ar", "3": "ru", "4": "en"}
 # Eight bills fit beside 9 (repeat), 0 (care) and * (back); the oldest come first.
 BILLS_OFFERED = 8
 # Amounts and IDs of any line may be heard (A9), but nobody needs many lines in one call.
@@ -164,6 +162,7 @@ class BillFlow(Flow):
     @state
     def payment_system(self, call: Call) -> State:
         """Key 1 (A4): 2000 for a fixed line, 9990 for a mobile line."""
+        call.journal.chose("transfer")
         call.say(phrases.CONNECTING_PAYMENT)
         numbers = self.services.numbers
         return self.hand_over(
@@ -173,17 +172,17 @@ class BillFlow(Flow):
     @state
     def bill_by_sms(self, call: Call) -> State:
         """Key 2 (A5)."""
-        return self._to_mobile("bill")
+        return self._to_mobile(call, "bill")
 
     @state
     def app_link(self, call: Call) -> State:
         """Key 3 (A6)."""
-        return self._to_mobile("app")
+        return self._to_mobile(call, "app")
 
     @state
     def bill_by_email(self, call: Call) -> State:
         """Key 5 (A8): the address comes by SMS or page, long after this call has ended."""
-        return self._to_mobile("email")
+        return self._to_mobile(call, "email")
 
     @state
     def ask_mobile(self, call: Call) -> State:
@@ -223,6 +222,7 @@ class BillFlow(Flow):
             call.journal.event("limited", what=purpose, scope=limit.scope)
             call.say(phrases.SMS_LIMITED)
             return self.menu
+        self.services.nudge()
         call.journal.event("promised", what=purpose, to=to)
         call.say(phrases.promised(purpose, to))
         return self.anything_else
@@ -230,6 +230,7 @@ class BillFlow(Flow):
     @state
     def pen_and_paper(self, call: Call) -> State:
         """Key 4 (A7): first enough time to fetch pen and paper."""
+        call.journal.chose("read")
         call.wait_for_key(phrases.READ_IDS_PREPARE, self.services.pen_and_paper_s)
         return self.read_ids
 
@@ -265,6 +266,10 @@ class BillFlow(Flow):
         call.say(phrases.GOODBYE)
 
     @state
+    def nobody_there(self, call: Call) -> None:
+        call.say(phrases.GIVING_UP_NO_INPUT)
+
+    @state
     def care(self, call: Call) -> State:
         call.say(phrases.CONNECTING_CARE)
         numbers = self.services.numbers
@@ -279,9 +284,8 @@ class BillFlow(Flow):
         """Silence ends the call politely; wrong keys bring a person."""
         if why.reason == "invalid":
             call.say(phrases.GIVING_UP_INVALID)
-            return self.at("care")
-        call.say(phrases.GIVING_UP_NO_INPUT)
-        return None
+            return self.care
+        return self.nobody_there
 
     def trouble(self, call: Call) -> State | None:
         """Whatever broke: the caller hears that nothing was charged or sent."""
@@ -294,6 +298,11 @@ class BillFlow(Flow):
         self._open(self.context.get("line"))
 
     # -- helpers ------------------------------------------------------------------------------
+
+    @property
+    def line_id(self) -> int | None:
+        """The line found last, if any."""
+        return self.opening.line.id if self.opening.line else None
 
     @property
     def line(self) -> Line:
@@ -332,7 +341,8 @@ class BillFlow(Flow):
             raise ValueError("not a mobile number")
         return number
 
-    def _to_mobile(self, purpose: str) -> State:
+    def _to_mobile(self, call: Call, purpose: str) -> State:
+        call.journal.chose(purpose)
         self.context["purpose"] = purpose
         if self.line.kind == "mobile":
             self.context["to"] = self.line.number

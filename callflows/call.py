@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from billing.entities import Language
 from callflows.journal import Journal
 from sounds import Phrase
 
@@ -135,7 +136,7 @@ class Call:
         channel: Channel,
         journal: Journal,
         *,
-        language: str = "fa",
+        language: Language = "fa",
         language_set: bool = False,
         timers: Timers | None = None,
     ) -> None:

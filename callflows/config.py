@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     database_url: Annotated[str, _url("sqlite", "postgresql", "postgresql+psycopg")] = Field(
         "sqlite:///var/callflows.db", description="SQLite file or PostgreSQL server"
     )
-    redis_url: Annotated[str, _url("redis", "rediss", "unix")] = Field(
-        "redis://127.0.0.1:6390/0", description="Redis of the RQ queues"
+    redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
+        None, description="Redis of the RQ queues; default: the one that `callflows run` starts"
     )
     sounds_dir: Path = Field(Path("var/sounds"), description="folder of the recordings")
     studio_dir: Path | None = Field(None, description="folder of recordings made in a studio")
@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     )
 
     # the operator
+    operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
         "IR", description="country of numbers without a country code (ISO 3166)"
     )
@@ -126,18 +127,28 @@ class Settings(BaseSettings):
     # what may be sent
     sms_per_caller_day: Annotated[int, Field(ge=1)] = Field(10, description="flood limit")
     sms_per_destination_day: Annotated[int, Field(ge=1)] = Field(5, description="flood limit")
+    sms_per_destination_hour: Annotated[int, Field(ge=1)] = Field(3, description="flood limit")
     sms_per_day: Annotated[int, Field(ge=1)] = Field(1_000_000, description="flood limit, total")
     link_hours: Annotated[int, Field(ge=1, le=720)] = Field(
         24, description="life of the link in the e-mail request"
     )
     sms_gateway: Literal["sandbox", "http"] = Field("sandbox", description="how SMS leave")
     sms_http_url: HttpUrl | None = Field(None, description="URL of the SMS gateway")
+    sms_http_json: dict[str, Any] | None = Field(
+        None, description="JSON body (JSON; {to}, {text}, {key} are filled in)"
+    )
+    sms_http_form: dict[str, str] | None = Field(
+        None, description="form fields instead of a JSON body (JSON; filled in likewise)"
+    )
     sms_http_token: SecretStr | None = Field(None, description="bearer token of the SMS gateway")
     mail_gateway: Literal["sandbox", "smtp"] = Field("sandbox", description="how mail leaves")
     mail_from: str = Field("bills@example.com", description="sender address of bills")
     smtp_host: str | None = Field(None, description="mail server")
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = Field(587, description="its port")
-    smtp_starttls: Literal["required", "none"] = Field("required", description="STARTTLS")
+    smtp_tls: Literal["starttls", "implicit", "none"] = Field(
+        "starttls", description="STARTTLS, TLS from the first byte, or none (own machine only)"
+    )
+    smtp_ca_file: Path | None = Field(None, description="certificates to trust, not the system's")
     smtp_user: str | None = Field(None, description="mail server's user")
     smtp_password: SecretStr | None = Field(None, description="mail server's password")
     max_attempts: Annotated[int, Field(ge=1)] = Field(
@@ -164,6 +175,8 @@ class Settings(BaseSettings):
     def _gateways_complete(self) -> Settings:
         if self.sms_gateway == "http" and not self.sms_http_url:
             raise ValueError("sms_http_url: needed where sms_gateway is http")
+        if self.sms_http_json is not None and self.sms_http_form is not None:
+            raise ValueError("sms_http_form: give either this or sms_http_json")
         if self.mail_gateway == "smtp" and not self.smtp_host:
             raise ValueError("smtp_host: needed where mail_gateway is smtp")
         return self
@@ -185,6 +198,23 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The operator's time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def redis_dir(self) -> Path:
+        """Folder of the Redis that `callflows run` starts where no redis_url is configured."""
+        return self.state_dir / "redis"
+
+    def redis(self) -> str:
+        """The URL of Redis. Raises ConfigError where none is configured and none was started."""
+        if self.redis_url is not None:
+            return self.redis_url
+        try:
+            return (self.redis_dir / "url").read_text().strip()
+        except OSError:
+            raise ConfigError(
+                "redis_url: not configured, and no embedded Redis has been started in "
+                f"{self.redis_dir}; start one with `callflows run`"
+            ) from None
 
     def secret(self, key: str) -> str:
         """A secret: as configured, else one made once and kept in state_dir/secrets/."""

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 
 from callflows.call import Call, GaveUp
 
 PREFIX = "callflows_"
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class State(Protocol):
@@ -32,10 +33,18 @@ class UnknownPlace(ValueError):
     """The channel names a flow or state that this release does not have."""
 
 
-def state(method: Callable[..., Any] | None = None, *, initial: bool = False) -> Any:
+@overload
+def state(method: Method) -> Method: ...
+
+
+@overload
+def state(*, initial: bool = False) -> Callable[[Method], Method]: ...
+
+
+def state(method: Any = None, *, initial: bool = False) -> Any:
     """Mark a method as a state; exactly one of a flow is its initial one."""
 
-    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
+    def mark(function: Method) -> Method:
         function.__dict__["is_state"] = True
         function.__dict__["is_initial"] = initial
         return function
@@ -66,6 +75,16 @@ class Flow:
 
     def __init__(self) -> None:
         self.context: dict[str, Any] = {}
+        self.visits = 0
+
+    @property
+    def line_id(self) -> int | None:
+        """The database id of the line that the call was about, for its journal."""
+        return None
+
+    def restart(self) -> None:
+        """Forget everything: the conversation begins anew."""
+        self.context.clear()
         self.visits = 0
 
     def key(self, call: Call, effect: str) -> str:

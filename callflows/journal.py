@@ -7,26 +7,21 @@ the only door, so that no PIN can reach a database, a log or a page.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from billing.journal import Step
+from sounds import Phrase
 
 if TYPE_CHECKING:
     from callflows.call import Prompt
 
 MASK = "•"
-
-
-@dataclass(slots=True)
-class Step:
-    """One thing heard, pressed or done: `at_ms` milliseconds after the call's first step."""
-
-    at_ms: int
-    state: str
-    kind: str
-    data: dict[str, Any]
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass(slots=True)
@@ -36,6 +31,7 @@ class Journal:
     clock: Callable[[], float] = time.monotonic
     state: str = ""
     steps: list[Step] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     _start: float | None = None
 
     def enter(self, state: str) -> None:
@@ -58,15 +54,34 @@ class Journal:
         """A question passed without any key."""
         self._add("event", {"event": "no_input"})
 
+    def chose(self, method: str) -> None:
+        """The caller chose a way to pay; kept apart because operations count them."""
+        self.methods.append(method)
+        self.event("chose", method=method)
+
     def event(self, name: str, **facts: Any) -> None:
         """Something else worth knowing: a promise made, a transfer, a hangup."""
         self._add("event", {"event": name, **facts})
 
-    def _add(self, kind: str, data: dict[str, Any]) -> None:
+    def _add(self, kind: Literal["heard", "pressed", "event"], data: dict[str, Any]) -> None:
         now = self.clock()
         if self._start is None:
             self._start = now
-        self.steps.append(Step(round((now - self._start) * 1000), self.state, kind, data))
+        at_ms = round((now - self._start) * 1000)
+        self.steps.append(Step(len(self.steps), at_ms, self.state, kind, data))
+
+
+def phrase_of(key: str, language: str, slots: dict[str, Any]) -> Phrase:
+    """The phrase that a "heard" step tells of, to make its sentence from the catalogue again."""
+    restored = {
+        name: date.fromisoformat(value) if _is_date(value) else value
+        for name, value in slots.items()
+    }
+    return Phrase(key, **restored).spoken_in(language)
+
+
+def _is_date(value: object) -> bool:
+    return isinstance(value, str) and _DATE.fullmatch(value) is not None
 
 
 def _plain(slots: Any) -> dict[str, Any]:

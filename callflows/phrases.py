@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from billing.bills import Bill
-from billing.lines import Line
+from billing.entities import Bill, Line
 from sounds import Phrase
 
 WELCOME = Phrase("welcome")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -35,6 +36,8 @@ class Services:
     region: str = "IR"
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Tehran"))
     pen_and_paper_s: float = 20.0
+    # Called after something was ordered: whoever carries it out need not wait for its next look.
+    nudge: Callable[[], None] = lambda: None
 
     def today(self) -> date:
         """The date at the operator's place: a bill is overdue from the day after its due date."""

@@ -1,0 +1,83 @@
+"""The `callflows` command."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from callflows.config import ConfigError, Settings, load
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+# Where a command lives; each module is imported when its command is used, so that `--help` is
+# quick and a process that must patch sockets first has not imported any.
+COMMANDS = {
+    "call": "cli.call",
+    "completion": "cli.completion",
+    "config": "cli.config",
+    "dashboard": "cli.dashboard",
+    "demo": "cli.demo",
+    "import": "cli.importing",
+    "journal": "cli.journal",
+    "payments": "cli.payments",
+    "phone": "cli.phone",
+    "queues": "cli.queues",
+    "report": "cli.report",
+    "run": "cli.run",
+    "sounds": "cli.sounds",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        __import__(module)
+        command: click.Command = sys.modules[module].command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.version_option(package_name="callflows", prog_name="callflows")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Telephone self-service for operators: callers hear what they owe and settle it.
+
+    \b
+    Begin here:
+      callflows import --lines conf/sample/lines.csv --bills conf/sample/bills.csv
+      callflows call 2000 --from 02188776655 --keys 4,,9
+      callflows phone
+      callflows run
+
+    Settings come from callflows.toml and from the environment; `callflows config` lists them.
+    """
+
+
+def settings_of(**overrides: object) -> Settings:
+    """The checked configuration, or a clear end that names every wrong key."""
+    try:
+        return load(**overrides)
+    except ConfigError as error:
+        lines = "\n".join(f"  {line}" for line in str(error).splitlines())
+        raise click.ClickException(
+            f"the configuration is wrong:\n{lines}\nSee `callflows config` for every key."
+        ) from error
+
+
+def main() -> None:
+    """Entry point of the `callflows` script."""
+    cli(prog_name="callflows")
+
+
+if __name__ == "__main__":
+    main()

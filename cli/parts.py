@@ -1,0 +1,161 @@
+"""The parts of the house, put together from the configuration."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from billing.clock import SystemClock
+from billing.database import Database
+from billing.desk import Desk
+from billing.errors import Unavailable
+from billing.limits import Limits
+from billing.links import Links
+from callflows.call import Timers
+from callflows.config import ConfigError, Settings
+from callflows.services import Numbers, Services
+from gateways.http_sms import HttpSms
+from gateways.mail import MailGateway, SandboxMail
+from gateways.sms import SandboxSms, SmsGateway
+from gateways.smtp_mail import SmtpMail
+from jobs.daily_report import DailyReport
+from jobs.nudge import Nudger
+from sounds import Catalogue, load_catalogue
+
+
+class Parts:
+    """Makes each part once, when it is first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, migrated to this release's schema."""
+        url = self.settings.database_url
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        database = Database(url, deadline=self.settings.resend_limit_s)
+        try:
+            database.migrate()
+        except Unavailable as error:
+            raise click.ClickException(
+                f"database_url: the database does not answer: {error}\n"
+                "Is the server running, and does the account have access?"
+            ) from error
+        return database
+
+    @cached_property
+    def links(self) -> Links:
+        """Signs the links of e-mail requests (A8)."""
+        secret = self.settings.secret("link_key").encode()
+        return Links(secret, lifetime=timedelta(hours=self.settings.link_hours))
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Billing, as conversations and pages see it."""
+        settings = self.settings
+        limits = Limits(
+            caller_per_day=settings.sms_per_caller_day,
+            destination_per_day=settings.sms_per_destination_day,
+            destination_per_hour=settings.sms_per_destination_hour,
+            total_per_day=settings.sms_per_day,
+            timezone=settings.timezone,
+        )
+        return Desk(self.database, self.clock, limits=limits, links=self.links)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The phrases in four languages."""
+        return load_catalogue()
+
+    @cached_property
+    def services(self) -> Services:
+        """What conversations may use."""
+        settings = self.settings
+        return Services(
+            desk=self.desk,
+            clock=self.clock,
+            numbers=Numbers(
+                payment_fixed=settings.payment_fixed,
+                payment_mobile=settings.payment_mobile,
+                payment_context=settings.payment_context,
+                care=settings.care_number,
+                care_context=settings.care_context,
+            ),
+            region=settings.region,
+            timezone=settings.zone,
+            pen_and_paper_s=settings.pen_and_paper_s,
+            nudge=self.nudge,
+        )
+
+    def nudge(self) -> None:
+        """Wake the relay; where no Redis is known, it finds the row at its next look."""
+        if self._nudger is not None:
+            self._nudger.nudge()
+
+    @cached_property
+    def _nudger(self) -> Nudger | None:
+        try:
+            return Nudger(self.settings.redis())
+        except ConfigError:
+            return None
+
+    @cached_property
+    def sms_folder(self) -> Path:
+        """Where the sandbox puts SMS."""
+        return self.settings.state_dir / "sandbox" / "sms"
+
+    @cached_property
+    def mail_folder(self) -> Path:
+        """Where the sandbox puts mail."""
+        return self.settings.state_dir / "sandbox" / "mail"
+
+    @cached_property
+    def sms(self) -> SmsGateway:
+        """The gateway that SMS leave by."""
+        settings = self.settings
+        if settings.sms_gateway == "sandbox" or settings.sms_http_url is None:
+            return SandboxSms(self.sms_folder)
+        headers = {}
+        if settings.sms_http_token is not None:
+            headers["Authorization"] = f"Bearer {settings.sms_http_token.get_secret_value()}"
+        json = settings.sms_http_json
+        if json is None and settings.sms_http_form is None:
+            json = {"to": "{to}", "text": "{text}", "id": "{key}"}
+        return HttpSms(
+            settings.sms_http_url, json=json, form=settings.sms_http_form, headers=headers
+        )
+
+    @cached_property
+    def mail(self) -> MailGateway:
+        """The gateway that mail leaves by."""
+        settings = self.settings
+        if settings.mail_gateway == "sandbox" or settings.smtp_host is None:
+            return SandboxMail(self.mail_folder, settings.mail_from)
+        password = settings.smtp_password
+        return SmtpMail(
+            settings.smtp_host,
+            settings.smtp_port,
+            sender=settings.mail_from,
+            tls=settings.smtp_tls,
+            user=settings.smtp_user,
+            password=password.get_secret_value() if password else None,
+            ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
+        )
+
+    @cached_property
+    def daily_report(self) -> DailyReport:
+        """The report of each day, into state_dir/reports."""
+        folder = self.settings.state_dir / "reports"
+        return DailyReport(self.database, self.clock, folder, self.settings.timezone)
+
+    @cached_property
+    def timers(self) -> Timers:
+        """The waiting times of questions."""
+        settings = self.settings
+        return Timers(settings.first_digit_s, settings.next_digit_s, settings.tries)

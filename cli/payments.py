@@ -1,0 +1,40 @@
+"""`callflows payments`: payments that wait for a person."""
+
+from __future__ import annotations
+
+import click
+
+from billing import payments
+from cli.main import settings_of
+from cli.parts import Parts
+
+
+@click.group("payments")
+def command() -> None:
+    """Payments that fit no bill: list them, post them again after the cause is mended."""
+
+
+@command.command("parked")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+def parked(limit: int) -> None:
+    """List parked payments with the reason."""
+    found = payments.parked(Parts(settings_of()).database, limit)
+    for payment in found:
+        click.echo(
+            f"{payment.id:>8}  {payment.received_at:%Y-%m-%d %H:%M:%S}  "
+            f"{payment.amount:>15,} rials  "
+            f"{payment.bill_id}/{payment.payment_id}  {payment.reason}"
+        )
+    if not found:
+        click.echo("no payment is parked")
+
+
+@command.command("retry")
+@click.argument("payment", type=int)
+def retry(payment: int) -> None:
+    """Post a parked PAYMENT again."""
+    parts = Parts(settings_of())
+    if not payments.retry_parked(parts.database, payment, parts.clock.now()):
+        raise click.ClickException(f"payment {payment} is not parked")
+    parts.nudge()
+    click.echo(f"payment {payment} is posted again; `callflows queues` shows the job")

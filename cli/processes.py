@@ -1,0 +1,139 @@
+"""What each process of `callflows run` does."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+
+from callflows.config import LANGUAGES, ConfigError, Settings
+from cli.parts import Parts
+from cli.worker import address, run_worker
+
+log = logging.getLogger(__name__)
+
+QUEUES = ("billing", "sms", "email", "reports")
+
+
+def worker(settings: Settings) -> None:
+    """Calls. The process is patched by gevent."""
+    from sounds.generator import check
+
+    parts = Parts(settings)
+    for language in LANGUAGES:
+        faults = check(settings.sounds_dir, language)
+        if faults:
+            log.error(
+                "%d recordings of %s are missing or wrong; `callflows sounds check` names them",
+                len(faults),
+                language,
+            )
+    run_worker(parts, log.info)
+
+
+def web(settings: Settings) -> None:
+    """Pages and end points. The process is patched by gevent."""
+    from web.app import create_app
+    from web.server import serve
+
+    parts = Parts(settings)
+    app = create_app(
+        desk=parts.desk,
+        catalogue=parts.catalogue,
+        clock=parts.clock,
+        nudge=parts.nudge,
+        payment_keys=keys_of(settings, "payment_key"),
+        sms_keys=keys_of(settings, "sms_inbound_key"),
+        language=settings.language,
+        sandbox=[parts.sms_folder, parts.mail_folder]
+        if "sandbox" in (settings.sms_gateway, settings.mail_gateway)
+        else [],
+    )
+    serve(app, address(settings.web_listen))
+
+
+def dashboard(settings: Settings) -> None:
+    """rq-dashboard."""
+    from jobs.dashboard import serve_dashboard
+
+    host, port = address(settings.dashboard_listen)
+    password = settings.dashboard_password
+    log.info("queue dashboard at http://%s", settings.dashboard_listen)
+    serve_dashboard(
+        host,
+        port,
+        settings.redis(),
+        user="callflows" if password else None,
+        password=password.get_secret_value() if password else None,
+    )
+
+
+def relay(settings: Settings) -> None:
+    """Hands due outbox rows to RQ."""
+    from jobs.relay import Relay
+
+    parts = Parts(settings)
+    process = Relay(parts.database, settings.redis(), parts.clock, chores=parts.daily_report.ask)
+    _stop_on_signal(process.stop)
+    log.info("relay hands over what is due")
+    process.run()
+
+
+def jobs(settings: Settings) -> None:
+    """Consumes all queues, postings first."""
+    from jobs.messages import Messages
+    from jobs.postings import Postings
+    from jobs.retrying import Retrying
+    from jobs.worker import run_consumer
+
+    parts = Parts(settings)
+    messages = Messages(
+        parts.desk,
+        parts.clock,
+        parts.catalogue,
+        parts.links,
+        sms=parts.sms,
+        mail=parts.mail,
+        link_base=settings.public_url,
+        android_url=settings.app_android_url,
+        ios_url=settings.app_ios_url,
+        operator=settings.operator_name,
+    )
+    postings = Postings(parts.desk, parts.nudge)
+    run_consumer(
+        QUEUES,
+        database=parts.database,
+        redis_url=settings.redis(),
+        clock=parts.clock,
+        handlers={
+            **messages.handlers(),
+            **postings.handlers(),
+            **parts.daily_report.handlers(),
+        },
+        retrying=Retrying(attempts=settings.max_attempts),
+    )
+
+
+def redis(settings: Settings) -> None:
+    """The embedded Redis on its own."""
+    from threading import Event
+
+    from jobs.redis_server import EmbeddedRedis
+
+    if settings.redis_url is not None:
+        raise ConfigError("redis_url: is configured, so there is no Redis of our own to run")
+    stopped = Event()
+    _stop_on_signal(stopped.set)
+    with EmbeddedRedis(settings.redis_dir):
+        log.info("Redis runs in %s", settings.redis_dir)
+        stopped.wait()
+
+
+def keys_of(settings: Settings, name: str) -> list[str]:
+    """The HMAC keys of a sender: several, separated by commas, while one is being replaced."""
+    return [key.strip() for key in settings.secret(name).split(",") if key.strip()]
+
+
+def _stop_on_signal(stop: Callable[[], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())

@@ -1,0 +1,209 @@
+"""`callflows run`: all embedded parts, or one of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from callflows import logs
+from callflows.config import ConfigError, Settings
+from cli.main import settings_of
+
+if TYPE_CHECKING:
+    from jobs.redis_server import EmbeddedRedis
+
+PARTS = ("worker", "relay", "jobs", "web", "dashboard")
+STOP_S = 15.0
+# A part that dies is started again, at first at once, then ever slower.
+BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+# A part that lived this long has recovered.
+STEADY_S = 60.0
+
+
+@click.command()
+@click.option(
+    "--only",
+    type=click.Choice((*PARTS, "redis")),
+    help="Run just this part, in this process (for systemd, containers).",
+)
+@click.option(
+    "--consumers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Consumer processes of the queues.",
+)
+def command(only: str | None, consumers: int) -> None:
+    """Start all parts: Redis, worker, relay, consumers, pages, queue dashboard.
+
+    Redis is started only if none answers at redis_url. Ctrl-C stops everything; running calls are
+    finished first.
+
+    \b
+    Examples:
+      callflows run
+      callflows run --only worker
+      CALLFLOWS_REDIS_URL=redis://redis.example:6379/0 callflows run --only jobs
+    """
+    settings = settings_of()
+    logs.configure(settings.log_format, settings.log_level)
+    if only is not None:
+        run_part(only, settings)
+        return
+    with Supervisor(settings, consumers=consumers) as supervisor:
+        supervisor.start()
+        click.echo("All parts run. Try `callflows phone` in another terminal; Ctrl-C stops.")
+        supervisor.watch()
+
+
+def run_part(name: str, settings: Settings) -> None:
+    """Run one part in this process until it is told to stop."""
+    if name in ("worker", "web"):
+        # Before any module that opens a socket is imported.
+        from gevent import monkey
+
+        monkey.patch_all()
+    from cli import processes
+
+    try:
+        getattr(processes, name)(settings)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(f"{name}: {error}") from error
+
+
+@dataclass
+class Child:
+    """One part in a process of its own."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    deaths: int = 0
+
+
+class Supervisor:
+    """Starts the parts in their own processes and keeps them running.
+
+    A context manager: leaving it stops every part, Redis last.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        consumers: int = 1,
+        parts: tuple[str, ...] = PARTS,
+        environment: dict[str, str] | None = None,
+        log_file: int | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._names = [
+            name for part in parts for name in [part] * (consumers if part == "jobs" else 1)
+        ]
+        self._environment = environment or {}
+        self._quiet = quiet
+        self._log_file = log_file
+        self._children: list[Child] = []
+        self._redis: EmbeddedRedis | None = None
+        self._stopping = False
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start Redis if needed, bring the database up to date, then start every part."""
+        from cli.parts import Parts
+
+        Parts(self.settings).database.close()
+        self._start_redis()
+        for name in self._names:
+            self._children.append(Child(name, self._spawn(name)))
+
+    def watch(self) -> None:
+        """Start again what dies, until Ctrl-C or SIGTERM."""
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        signal.signal(signal.SIGINT, self._ask_to_stop)
+        while not self._stopping:
+            self.mend()
+            time.sleep(0.2)
+
+    def mend(self) -> None:
+        """Look after every part once: one that has died is started again when its time has come."""
+        if self._redis is not None and self._redis.pid is None:
+            self._say("Redis has died; starting it again")
+            self._redis.start()
+        for child in self._children:
+            code = child.process.poll()
+            if code is None:
+                if child.deaths and time.monotonic() - child.started > STEADY_S:
+                    child.deaths = 0
+                continue
+            wait = BACKOFF_S[min(child.deaths, len(BACKOFF_S) - 1)]
+            if time.monotonic() - child.started < wait:
+                continue
+            child.deaths += 1
+            self._say(f"{child.name} ended with code {code}; starting it again")
+            child.process = self._spawn(child.name)
+            child.started = time.monotonic()
+
+    def stop(self) -> None:
+        """Stop every part politely, then whatever is left; Redis last."""
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for child in self._children:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._say(f"{child.name} does not stop; it is killed")
+                child.process.kill()
+                child.process.wait()
+        self._children.clear()
+        if self._redis is not None:
+            self._redis.stop()
+            self._redis = None
+
+    def _start_redis(self) -> None:
+        from jobs.redis_server import EmbeddedRedis, RedisServerError
+
+        if self.settings.redis_url is not None:
+            return
+        server = EmbeddedRedis(self.settings.redis_dir)
+        try:
+            server.start()
+        except RedisServerError as error:
+            raise click.ClickException(
+                f"{error}\nIs `callflows run` running already in this state_dir?"
+            ) from error
+        self._redis = server
+
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "cli.main", "run", "--only", name],
+            env={**os.environ, **self._environment},
+            stdin=subprocess.DEVNULL,
+            stderr=self._log_file,
+            stdout=self._log_file,
+            start_new_session=True,
+        )
+
+    def _ask_to_stop(self, *_: object) -> None:
+        if not self._stopping:
+            self._say("stopping; running calls are finished first")
+        self._stopping = True
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(text, err=True)

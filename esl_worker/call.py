@@ -1,0 +1,178 @@
+"""The `Channel` port on FreeSWITCH: prompts and digits as event-socket commands, in sync mode.
+
+Each prompt is one write: where the conversation stands (`multiset`), what to play, and, for a
+question, the variable with the digits. Sync mode answers when the application has ended, so a
+question costs three short answers and no events.
+
+Every prompt that leads to a question is played by the collecting application itself, because
+digits pressed during a plain playback are swallowed (measured; see docs/event-socket.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from callflows.call import CallerGone, Digits, Prompt
+from callflows.flow import PREFIX
+from esl_worker.session import (
+    ChannelData,
+    Command,
+    Session,
+    execute_command,
+    getvar_command,
+    multiset_command,
+    variable_of,
+)
+from sounds import Catalogue
+
+RESULT = f"{PREFIX}digits"
+PHRASES = f"{PREFIX}phrases"
+# file_string:// takes 128 files; longer prompts are played in parts.
+PIECES = 120
+# Between two parts of one prompt nobody is waited for: a key pressed during the first part is
+# there already.
+_NO_WAIT_MS = 1
+# FreeSWITCH ends its own timers; this only guards against a switch that has vanished without a
+# word. Longer than any prompt and its waiting times together.
+REPLY_TIMEOUT_S = 900.0
+# A hangup is answered at once.
+HANGUP_S = 5.0
+
+_EXTENSION = re.compile(r"[0-9A-Za-z_*#+.\-]{1,64}\Z")
+
+
+class FreeSwitchChannel:
+    """One live call on FreeSWITCH; owned by the greenlet that runs its conversation."""
+
+    __slots__ = (
+        "_answered",
+        "_catalogue",
+        "_kept",
+        "_place",
+        "_prefix",
+        "_session",
+        "caller",
+        "dialled",
+        "id",
+    )
+
+    def __init__(
+        self, session: Session, data: ChannelData, catalogue: Catalogue, sounds_dir: Path
+    ) -> None:
+        self._session = session
+        self._catalogue = catalogue
+        self._prefix = f"{sounds_dir}/"
+        self._answered = data.answered
+        self._place: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
+        self.id = data.uuid
+        self.caller = data.caller_number
+        self.dialled = data.destination
+
+    def keep(self, place: Mapping[str, str]) -> None:
+        """Write the place with the next command; values that did not change are not sent."""
+        self._place.update(place)
+
+    def play(self, prompt: Prompt) -> None:
+        """Play a prompt to its end."""
+        commands = self._lead(prompt)
+        commands += [execute_command("playback", self._files(part)) for part in self._parts(prompt)]
+        self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)
+
+    def collect(self, prompt: Prompt, digits: Digits) -> str:
+        """Play a prompt and collect digits once; "" where none came."""
+        commands = self._lead(prompt)
+        if digits.secret:
+            commands.append(execute_command("set", "sensitive_dtmf=true"))
+        *leading, last = self._parts(prompt)
+        for part in leading:
+            commands.append(self._collect_command(part, digits, first_ms=_NO_WAIT_MS))
+            commands.append(getvar_command(RESULT))
+            pressed = self._pressed(commands)
+            if pressed:
+                return self._finish(pressed, digits)
+            commands = []
+        commands.append(self._collect_command(last, digits, first_ms=round(digits.first_s * 1000)))
+        commands.append(getvar_command(RESULT))
+        return self._finish(self._pressed(commands), digits)
+
+    def transfer(self, destination: str, context: str) -> None:
+        """Hand the call over; ends in CallerGone where the switch has accepted it.
+
+        In sync mode a transfer is answered at once and takes effect when this socket closes
+        (measured), so it is closed here. Returns only if the switch refused.
+        """
+        for part in (destination, context):
+            if not _EXTENSION.match(part):
+                raise ValueError(f"not an extension or context: {part!r}")
+        commands = self._lead(None)
+        commands.append(execute_command("transfer", f"{destination} XML {context}"))
+        if self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1].failed:
+            return
+        self._session.close()
+        raise CallerGone("handed over to another extension")
+
+    def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
+        """End the call; a caller who is gone already is no error."""
+        try:
+            self._session.exchange([execute_command("hangup", cause)], timeout_s=HANGUP_S)
+        except CallerGone:
+            return
+
+    def answer(self) -> None:
+        """Answer the call with the next command, where it is not answered yet."""
+        if not self._answered:
+            self._session.exchange([execute_command("answer", "")], timeout_s=REPLY_TIMEOUT_S)
+            self._answered = True
+
+    def _lead(self, prompt: Prompt | None) -> list[Command]:
+        """What goes before the playing: answer, and the place with what is about to be heard."""
+        commands: list[Command] = []
+        if not self._answered:
+            commands.append(execute_command("answer", ""))
+            self._answered = True
+        if prompt is not None:
+            self._place[PHRASES] = ",".join(prompt.keys)
+        changed = {
+            name: value for name, value in self._place.items() if self._kept.get(name) != value
+        }
+        self._place.clear()
+        self._kept.update(changed)
+        # The result of an earlier question must never be taken for this one's: empty unsets it.
+        changed[RESULT] = ""
+        commands.append(multiset_command(changed))
+        return commands
+
+    def _parts(self, prompt: Prompt) -> list[list[str]]:
+        names: list[str] = []
+        for phrase in prompt.phrases:
+            names += self._catalogue.recordings(phrase, phrase.language or prompt.language)
+        return [names[start : start + PIECES] for start in range(0, len(names), PIECES)]
+
+    def _files(self, names: list[str]) -> str:
+        prefix = self._prefix
+        return "file_string://" + "!".join([prefix + name for name in names])
+
+    def _collect_command(self, names: list[str], digits: Digits, *, first_ms: int) -> Command:
+        return execute_command(
+            "play_and_get_digits",
+            f"{digits.least} {digits.most} 1 {first_ms} {digits.terminator or 'none'}"
+            f" {self._files(names)} silence_stream://1 {RESULT} [0-9*#]+"
+            f" {round(digits.next_s * 1000)}",
+        )
+
+    def _pressed(self, commands: list[Command]) -> str:
+        return variable_of(self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1]) or ""
+
+    def _finish(self, pressed: str, digits: Digits) -> str:
+        if digits.secret:
+            self._session.exchange(
+                [
+                    execute_command("unset", RESULT),
+                    execute_command("set", "sensitive_dtmf=false"),
+                ],
+                timeout_s=REPLY_TIMEOUT_S,
+            )
+        return pressed

@@ -1,0 +1,108 @@
+"""Writes the journals of live calls to the database, beside the calls rather than in their way.
+
+One greenlet for all calls of a worker: every so often it stores the steps that are new. A call
+never waits for it, and a database that is away only makes it try again. What a kill -9 can lose
+is what was heard in the last interval; facts (orders, payments) are never kept here only.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+import gevent
+from gevent.event import Event
+
+from billing.errors import BillingError
+from billing.journal import CallHeader
+from billing.journal import Journal as Store
+from callflows.call import Call
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+# Ended calls whose journal could not be written yet; beyond this the oldest are given up, loudly.
+BACKLOG = 50_000
+
+
+@dataclass(slots=True)
+class _Open:
+    call: Call
+    started_at: datetime
+    caller: str
+    dialled: str
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    line: int | None = None
+    saved: int = 0
+
+
+class JournalWriter:
+    """Stores the steps of the calls it is told of; `interval_s` seconds between two rounds."""
+
+    def __init__(self, store: Store, *, interval_s: float = INTERVAL_S) -> None:
+        self._store = store
+        self._interval_s = interval_s
+        self._open: dict[str, _Open] = {}
+        self._stopping = Event()
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+
+    def start(self) -> None:
+        """Begin to write in the background."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def begin(self, call: Call, at: datetime) -> None:
+        """A call has begun: its steps are stored from now on."""
+        self._open[call.id] = _Open(call, at, call.channel.caller[:64], call.channel.dialled[:64])
+
+    def end(self, call: Call, at: datetime, outcome: str, line: int | None) -> None:
+        """A call has ended: the rest of its steps is stored with the outcome."""
+        entry = self._open.get(call.id)
+        if entry is not None:
+            entry.ended_at, entry.outcome, entry.line = at, outcome, line
+
+    def stop(self) -> None:
+        """Store what is left and end; called when the last call is over."""
+        self._stopping.set()
+        if self._greenlet is not None:
+            self._greenlet.join()
+        self._round()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            self._round()
+
+    def _round(self) -> None:
+        for call_id, entry in list(self._open.items()):
+            steps = entry.call.journal.steps[entry.saved :]
+            if not steps and entry.outcome is None:
+                continue
+            try:
+                self._store.write(self._header(entry), steps)
+            except BillingError as error:
+                log.warning("journals wait for the database: %s", error)
+                self._give_up_oldest()
+                return
+            entry.saved += len(steps)
+            if entry.outcome is not None:
+                del self._open[call_id]
+
+    def _header(self, entry: _Open) -> CallHeader:
+        return CallHeader(
+            call_id=entry.call.id,
+            started_at=entry.started_at,
+            ended_at=entry.ended_at,
+            caller=entry.caller or None,
+            dialled=entry.dialled or None,
+            line=entry.line,
+            language=entry.call.language,
+            outcome=entry.outcome,
+            methods=tuple(entry.call.journal.methods),
+        )
+
+    def _give_up_oldest(self) -> None:
+        ended = [call_id for call_id, entry in self._open.items() if entry.outcome is not None]
+        for call_id in ended[: max(0, len(ended) - BACKLOG)]:
+            del self._open[call_id]
+            log.error("journal of call %s is lost: the database has been away too long", call_id)

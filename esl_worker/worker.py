@@ -1,0 +1,113 @@
+"""The worker: takes calls from the switch and runs the flow that serves the dialled number."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from billing.entities import LANGUAGES, Language
+from callflows import logs
+from callflows.call import Call, CallerGone, Timers
+from callflows.flow import PREFIX, Flow, State, UnknownPlace, restore
+from callflows.journal import Journal
+from callflows.runner import run
+from callflows.services import Services
+from esl_worker.call import FreeSwitchChannel
+from esl_worker.journal import JournalWriter
+from esl_worker.session import Session
+from sounds import Catalogue
+
+log = logging.getLogger(__name__)
+
+# Hangup cause for a number that no flow serves (ITU-T Q.850 cause 1).
+UNKNOWN_NUMBER = "UNALLOCATED_NUMBER"
+
+FlowMaker = Callable[[Services], Flow]
+PLACE = ("flow", "state", "visits", "context")
+
+
+class Worker:
+    """What happens in a call's greenlet, from `connect` to the last word.
+
+    `flows` maps flow names to their classes, `numbers` dialled numbers to flow names. A call whose
+    channel already names a place was another worker's: it goes on there.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        flows: Mapping[str, FlowMaker],
+        numbers: Mapping[str, str],
+        catalogue: Catalogue,
+        sounds_dir: Path,
+        journals: JournalWriter,
+        *,
+        language: Language = "fa",
+        timers: Timers | None = None,
+    ) -> None:
+        self._services = services
+        self._flows = flows
+        self._numbers = numbers
+        self._catalogue = catalogue
+        self._sounds_dir = sounds_dir
+        self._journals = journals
+        self._language = language
+        self._timers = timers or Timers()
+
+    def __call__(self, session: Session) -> None:
+        """Serve one call; returns when it is over. Raises nothing that a caller can cause."""
+        try:
+            self._serve(session)
+        except CallerGone:
+            log.info("the caller was gone before the conversation began")
+
+    def _serve(self, session: Session) -> None:
+        data = session.connect()
+        logs.call_id.set(data.uuid)
+        channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir)
+        place = {
+            f"{PREFIX}{name}": value
+            for name in PLACE
+            if (value := data.variable(f"{PREFIX}{name}")) is not None
+        }
+        language = data.variable(f"{PREFIX}language")
+        data.release()
+        name = place.get(f"{PREFIX}flow") or self._numbers.get(channel.dialled)
+        maker = self._flows.get(name or "")
+        if maker is None:
+            log.warning("no flow serves the number %s", channel.dialled)
+            channel.hangup(UNKNOWN_NUMBER)
+            return
+        known = next((each for each in LANGUAGES if each == language), None)
+        call = Call(
+            channel,
+            Journal(),
+            language=known or self._language,
+            language_set=known is not None,
+            timers=self._timers,
+        )
+        flow = maker(self._services)
+        clock = self._services.clock
+        self._journals.begin(call, clock.now())
+        outcome = "trouble"
+        try:
+            channel.answer()
+            start = self._resumed(flow, call, place) if place else None
+            outcome = run(flow, call, start)
+        except CallerGone:
+            outcome = "caller_gone"
+        finally:
+            self._journals.end(call, clock.now(), outcome, flow.line_id)
+            log.info("call ended: %s", outcome)
+
+    def _resumed(self, flow: Flow, call: Call, place: Mapping[str, str]) -> State | None:
+        """The state that another worker was in; the beginning where that cannot be read."""
+        try:
+            start = restore(flow, call, place)
+        except UnknownPlace as error:
+            log.error("%s; the call starts again", error)
+            flow.restart()
+            return None
+        call.journal.event("resumed")
+        return start

@@ -1,0 +1,80 @@
+"""The world of a scenario: lines and bills in a database, a desk, a clock that stands still."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from billing import outbox
+from billing.clock import FixedClock
+from billing.database import Database
+from billing.desk import Desk
+from billing.importing import import_bills, import_lines
+from billing.limits import Limits
+from billing.links import Links
+from billing.numbers import parse_number
+from callflows.services import Services
+from tests.calls.scenario import BILLS, LINES, Scenario, Sent
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+ORDERS = ("sms.bill", "sms.app_links", "sms.email_link")
+
+
+class World:
+    """Everything that a call of `scenario` can see, in a SQLite file under `folder`."""
+
+    def __init__(self, folder: Path, scenario: Scenario) -> None:
+        self.clock = FixedClock(NOW)
+        self.database = Database(f"sqlite:///{folder}/calls.db")
+        self.database.migrate()
+        for report in (
+            import_lines(self.database, io.StringIO(LINES), now=NOW),
+            import_bills(self.database, io.StringIO(BILLS), now=NOW),
+        ):
+            assert not report.rejected, report.rejected
+        self.desk = Desk(
+            self.database,
+            self.clock,
+            limits=Limits(caller_per_day=10, destination_per_day=5, destination_per_hour=5),
+            links=Links(b"0123456789abcdef0123", lifetime=timedelta(hours=24)),
+        )
+        self.services = Services(desk=self.desk, clock=self.clock)
+        for number in scenario.paid:
+            self._pay(number)
+        for to, count in scenario.sms_used.items():
+            for serial in range(count):
+                self.desk.send_app_links(
+                    f"earlier:{to}:{serial}",
+                    None,
+                    to,
+                    "fa",
+                    caller=None,
+                    call_id=f"earlier{serial}",
+                )
+        self._before = {job.id for job in self._orders()}
+
+    def sent(self) -> list[Sent]:
+        """The messages that the call has ordered, oldest first."""
+        return [
+            Sent(job.kind, job.payload["to"], job.payload.get("names"))
+            for job in self._orders()
+            if job.id not in self._before
+        ]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def _orders(self) -> list[outbox.Job]:
+        # Each look claims with a lease that is over before the next one.
+        self.clock.advance(10)
+        jobs = outbox.claim(self.database, "test", self.clock.now(), lease_s=1, limit=1000)
+        return sorted((job for job in jobs if job.kind in ORDERS), key=lambda job: job.id)
+
+    def _pay(self, number: str) -> None:
+        for bill in self.desk.opening(parse_number(number)).open_bills:
+            receipt = self.desk.receive_payment(
+                f"paid-{bill.id}", bill.bill_id, bill.payment_id, bill.payable, "transfer", NOW
+            )
+            assert self.desk.post_payment(receipt.payment).status == "posted"
