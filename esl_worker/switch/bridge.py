@@ -170,8 +170,7 @@ def _talk(
     channel.set("last_sent_callee_id_number", context)
     channel.set("last_bridge_hangup_cause", cause)
     channel.set("bridge_hangup_cause", cause)
-    legs = ("Bridge-A-Unique-ID", channel.uuid), ("Bridge-B-Unique-ID", uuid)
-    switch.bus.fire("CHANNEL_UNBRIDGE", channel, *legs)
+    switch.bus.fire("CHANNEL_UNBRIDGE", channel, first=_legs(channel, uuid))
     channel.caller.event("unbridge", {"cause": cause})
     if channel.ready and (channel.get("hangup_after_bridge") or "").lower() == "true":
         channel.hangup(cause, by="application")
@@ -194,9 +193,8 @@ def _bridged(channel: Channel, far: Channel, uuid: str, context: str) -> None:
     channel.set("signal_bond", uuid)
     channel.partner, far.partner = far, channel
     channel.caller.event("bridge", {"extension": far.profile.destination, "context": context})
-    channel.switch.bus.fire(
-        "CHANNEL_BRIDGE",
-        channel,
-        ("Bridge-A-Unique-ID", channel.uuid),
-        ("Bridge-B-Unique-ID", uuid),
-    )
+    channel.switch.bus.fire("CHANNEL_BRIDGE", channel, first=_legs(channel, uuid))
+
+
+def _legs(channel: Channel, uuid: str) -> list[tuple[str, str]]:
+    return [("Bridge-A-Unique-ID", channel.uuid), ("Bridge-B-Unique-ID", uuid)]

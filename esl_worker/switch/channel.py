@@ -155,7 +155,10 @@ class Channel:
         for watcher in self.watchers:
             watcher()
         if self.partner is not None:
-            self.partner.hangup(self.hangup_cause, by="outside")
+            if self.profile.direction == "inbound":
+                self.partner.hangup(self.hangup_cause, by="outside")
+            else:
+                self.partner.signal.set()  # the caller's leg goes on after the bridge
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the call is over.
@@ -283,7 +286,7 @@ class Channel:
         self.switch.bus.fire("CHANNEL_ANSWER", self)
         self.call_state = "ACTIVE"
         self.set("endpoint_disposition", "ANSWER")
-        for name, value in profiles.ACKNOWLEDGED.items():
+        for name, value in profiles.acknowledged(self.variables).items():
             self.set(name, value)
         self.caller.event("answered", {})
 
@@ -303,6 +306,8 @@ class Channel:
             port = 16385 + int(self.uuid[:4], 16) % 16000
             for name, value in profiles.media_variables(port).items():
                 self.set(name, value)
+            for name in ("remote_media_ip", "remote_media_port"):
+                self.set(name, self.variables.get(name))
 
     # -- applications -----------------------------------------------------------------------
 
@@ -331,13 +336,14 @@ class Channel:
         uuid = self.variables.pop("app_uuid", None) or str(uuids.uuid4())
         argument = self.expand(argument) if argument else None
         self._last_app = (name, argument)
-        self.set("current_application_data", argument)
         self.set("current_application", name)
+        self.set("current_application_data", argument)
         self.set("current_application_response", None)
         bus = self.switch.bus
         data = [] if argument is None else [("Application-Data", argument)]
         bus.fire("CHANNEL_EXECUTE", self, ("Application", name), *data, ("Application-UUID", uuid))
         self._break = False
+        self.set("current_application", name)  # once more, as switch_core_session_exec does
         self._depth += 1
         try:
             application.run(self, argument or "")
@@ -529,15 +535,16 @@ class Channel:
         cause = self.hangup_cause or "NORMAL_CLEARING"
         self.set("hangup_cause", cause)
         self.set("hangup_cause_q850", str(q850(cause)))
-        if self.hung_up_by != "caller" and self.times.answered:
-            self.set("sip_hangup_disposition", "send_bye")
+        if self.hung_up_by != "caller":
+            disposition = "send_bye" if self.times.answered else "send_refuse"
+            self.set("sip_hangup_disposition", disposition)
         if bus.wants("CHANNEL_HANGUP_COMPLETE"):
             closing = profiles.closing_variables(
                 self.times, self.profile, "".join(self._dialled_keys), *self._last_app
             )
             for name, value in closing.items():
                 self.set(name, value)
-            bus.fire("CHANNEL_HANGUP_COMPLETE", self)
+            bus.fire("CHANNEL_HANGUP_COMPLETE", self, first=[("Hangup-Cause", cause)])
         self.switch.channels.pop(self.uuid, None)
         for watcher in self.watchers:
             watcher()

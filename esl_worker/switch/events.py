@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from esl_worker.switch.protocol import url_encode
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
 
-Headers = list[tuple[str, str]]
+Header = tuple[str, str]
+Headers = list[Header]
 
 # Where in FreeSWITCH's source each event is fired; the headers say so.
 _ORIGIN = {
@@ -148,17 +149,21 @@ class EventBus:
         """Whether anybody at all has asked for events of this name."""
         return name in self._wanted or "ALL" in self._wanted
 
-    def fire(self, name: str, channel: Channel, *extra: tuple[str, str]) -> None:
+    def fire(
+        self, name: str, channel: Channel, *extra: tuple[str, str], first: Sequence[Header] = ()
+    ) -> None:
         """Tell the subscribers that something happened to a channel.
 
         Args:
             name: the event's name.
             channel: whose headers (and variables) the event carries.
-            extra: headers of this event alone.
+            extra: headers of this event alone, after the channel's.
+            first: likewise, before the channel's.
         """
         if not self.wants(name):
             return
         headers = self.base(name)
+        headers += first
         headers += channel.headers(variables=name not in _BRIEF)
         headers += extra
         self._deliver(Event(name, channel.uuid, headers))

@@ -8,6 +8,7 @@ to the call.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import uuid as uuids
@@ -16,15 +17,17 @@ from typing import TYPE_CHECKING, Literal
 
 from gevent import socket
 
+from esl_worker.frames import CommandFrame, CommandReader, ProtocolError
 from esl_worker.switch import events, protocol
 from esl_worker.switch.api import run_api
 from esl_worker.switch.channel import Message, true
 from esl_worker.switch.events import Event
-from esl_worker.switch.protocol import Command, CommandReader
 from esl_worker.switch.signal import Signal
 
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
+
+log = logging.getLogger(__name__)
 
 FIRST_COMMAND_S = 25.0  # virtual; read_packet's timeout for the first command
 SEND_S = 30.0  # real; an application that does not read any more loses its socket
@@ -52,6 +55,7 @@ class Listener:
         self._full = full
         self._signal = Signal() if asynchronous else channel.signal
         self._reader = CommandReader()
+        self._commands: deque[CommandFrame] = deque()
         self._events: deque[Event] = deque()
         self._subscribed: set[str] = set()
         self._mine = False
@@ -108,13 +112,12 @@ class Listener:
     def _send(self, data: bytes) -> None:
         self._sock.sendall(data)
 
-    def _read(self, *, first: bool = False) -> Command | None:
+    def _read(self, *, first: bool = False) -> CommandFrame | None:
         """The next command; None when the socket is to be closed."""
         clock = self.channel.clock
         began = clock.now()
         while True:
-            if not self._reader.pending:
-                self._flush()
+            self._flush()
             if self._linger_until is not None and int(clock.epoch()) > self._linger_until:
                 return None
             if self.channel.down and not self._disconnecting:
@@ -127,9 +130,8 @@ class Listener:
                 )
                 if self._linger >= 0:
                     self._linger_until = int(clock.epoch()) + self._linger
-            command = self._reader.next()
-            if command is not None:
-                return command
+            if self._commands:
+                return self._commands.popleft()
             wait: float | None = None
             if first:
                 wait = began + FIRST_COMMAND_S - clock.now()
@@ -140,10 +142,14 @@ class Listener:
             data = self._receive()
             if data is None:
                 self._signal.wait(None if wait is None else clock.real(wait), self._sock.fileno())
-            elif data:
-                self._reader.feed(data)
-            else:
+            elif not data:
                 return None
+            else:
+                try:
+                    self._commands += self._reader.feed(data)
+                except ProtocolError as why:
+                    log.warning("call %s: the application's commands: %s", self.channel.uuid, why)
+                    return None
 
     def _receive(self) -> bytes | None:
         """What has come, b"" at the end, None if nothing is there yet."""
@@ -187,12 +193,12 @@ class Listener:
 
     # -- commands ---------------------------------------------------------------------------
 
-    def _obey(self, command: Command) -> bytes:
+    def _obey(self, command: CommandFrame) -> bytes:
         """Do a command; what to answer (nothing where it has answered itself).
 
         FreeSWITCH compares the beginnings of lines in this order (parse_command).
         """
-        line = command.line
+        line = command.command
         word = line.lower()
         if word.startswith(("exit", "...")):
             self._running = False
@@ -220,7 +226,7 @@ class Listener:
             return protocol.reply("-ERR command not found")
         return self._obey_full(command, line, word)
 
-    def _obey_full(self, command: Command, line: str, word: str) -> bytes:
+    def _obey_full(self, command: CommandFrame, line: str, word: str) -> bytes:
         """The commands that only a `full` socket has."""
         if word.startswith("sendevent"):
             return protocol.reply(f"+OK {uuids.uuid4()}")
@@ -319,9 +325,9 @@ class Listener:
         self._linger = int(digits) if digits.isdecimal() and digits.isascii() else 0
         return f"+OK will linger {self._linger} seconds"
 
-    def _send_message(self, command: Command) -> str:
-        uuid = command.line[7:].strip(" ") or command.headers.get("session-id", "")
-        message = Message(command.headers, command.body)
+    def _send_message(self, command: CommandFrame) -> str:
+        uuid = command.command[7:].strip(" ") or command.headers.get("session-id", "")
+        message = Message(command.headers, command.body.decode("utf-8", "replace"))
         if uuid and uuid != self.channel.uuid:
             other = self.channel.switch.channels.get(uuid)
             if other is None:

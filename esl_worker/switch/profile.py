@@ -6,6 +6,7 @@ Names, order and form of the headers are those of the captures of FreeSWITCH 1.1
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -237,8 +238,21 @@ def media_variables(local_port: int) -> dict[str, str]:
     }
 
 
-# Set by mod_sofia when the caller's ACK has come: a moment after the answer.
-ACKNOWLEDGED = {"sip_to_tag": "embedded", "sip_cseq": "1"}
+def acknowledged(variables: Mapping[str, str]) -> dict[str, str]:
+    """What mod_sofia sets, partly once more, when the caller's ACK comes after the answer."""
+    to = variables.get("sip_full_to", "")
+    again = (
+        "sip_to_tag",
+        "sip_from_tag",
+        "sip_cseq",
+        "sip_call_id",
+        "sip_full_via",
+        "sip_from_display",
+        "sip_full_from",
+        "sip_full_to",
+    )
+    fresh = {"sip_to_tag": "embedded", "sip_cseq": "1", "sip_full_to": f"{to};tag=embedded"}
+    return {name: fresh.get(name) or variables.get(name, "") for name in again}
 
 
 def closing_variables(
@@ -303,7 +317,8 @@ def closing_variables(
                 out[name] = str(span // divisor)
             else:
                 out[f"{name}{unit}"] = str(span // divisor)
-    out.update(_rtp_counts(end - times.created))
+    if times.answered or times.progress_media:
+        out.update(_rtp_counts(end - times.created))
     return out
 
 

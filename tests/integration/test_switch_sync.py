@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket as real_socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import gevent
 import pytest
 from gevent import socket
 from gevent.server import StreamServer
 
-from esl_worker.switch import Channel, Clock, Dialplan, ScriptedCaller, Switch, service_dialplan
+from esl_worker.switch import Channel, Clock, ScriptedCaller, Switch, service_dialplan
 
 
 class Client:
