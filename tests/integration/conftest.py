@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from billing.database import Database
+from gateways.sandbox import read_index
 from jobs.redis_server import EmbeddedRedis
 
 HERE = Path(__file__).parent
@@ -112,3 +114,64 @@ def redis_url(shared_redis: EmbeddedRedis) -> str:
     with Redis.from_url(shared_redis.url) as client:
         client.flushall()
     return shared_redis.url
+
+
+@pytest.fixture
+def outbox_url(tmp_path: Path) -> str:
+    """A migrated database for the job tests."""
+    url = f"sqlite:///{tmp_path}/outbox.db"
+    database = Database(url)
+    database.migrate()
+    database.close()
+    return url
+
+
+@pytest.fixture
+def outbox_database(outbox_url: str) -> Iterator[Database]:
+    database = Database(outbox_url)
+    yield database
+    database.close()
+
+
+class Consumers:
+    """Starts consumer processes (consumer_process.py) and ends them with the test."""
+
+    def __init__(self, database_url: str, folder: Path) -> None:
+        self.database_url = database_url
+        self.folder = folder
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self, redis_url: str, *queues: str, lease_s: float = 60.0) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / "consumer_process.py"), self.database_url, redis_url]
+        process = subprocess.Popen(
+            [*command, str(self.folder), str(lease_s), *(queues or ("sms",))],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def sent(self) -> list[str]:
+        """The texts in the sandbox, in order of arrival."""
+        return [line["text"] for line in read_index(self.folder)]
+
+    def attempts(self) -> list[str]:
+        """Every attempt to send, repetitions included."""
+        path = self.folder / "attempts.txt"
+        return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def consumers(outbox_url: str, tmp_path: Path) -> Iterator[Consumers]:
+    folder = tmp_path / "sandbox"
+    folder.mkdir()
+    starter = Consumers(outbox_url, folder)
+    yield starter
+    for process in starter.running:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        if process.stdout:
+            process.stdout.close()

@@ -1,0 +1,183 @@
+"""Consumers as processes of their own, with a real relay and Redis, and what kills them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+from rq import SimpleWorker
+
+from billing import outbox
+from billing.clock import SystemClock
+from jobs.dashboard import create_dashboard
+from jobs.handover import job_id, rq_queue
+from jobs.redis_server import EmbeddedRedis
+from jobs.relay import Relay
+
+
+@pytest.fixture
+def running_relay(outbox_database, redis_url) -> Iterator[Relay]:
+    relay = Relay(outbox_database, redis_url, SystemClock(), poll_s=0.1, recheck_s=1.0)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    yield relay
+    relay.stop()
+    thread.join(10)
+
+
+def put(database, texts, kind="text", **payload) -> None:
+    now = datetime.now(UTC)
+    with database.begin() as conn:
+        for text in texts:
+            outbox.put(conn, f"key-{text}", "sms", kind, {"text": text, **payload}, now)
+
+
+def depth(database):
+    return outbox.depths(database, datetime.now(UTC))["sms"]
+
+
+def test_three_consumers_send_each_message_once(
+    outbox_database, redis_url, running_relay, consumers, poll
+):
+    """A hundred rows, three processes: each row is sent, and tried only once."""
+    for _ in range(3):
+        consumers.start(redis_url)
+    texts = [f"m{n}" for n in range(100)]
+    put(outbox_database, texts)
+    poll(lambda: depth(outbox_database).pending == 0, "all rows are done", 30)
+    assert Counter(consumers.sent()) == Counter(texts)
+    assert Counter(consumers.attempts()) == Counter(texts)
+
+
+def test_a_consumer_killed_in_the_middle_of_a_batch(
+    outbox_database, redis_url, running_relay, consumers, poll
+):
+    """kill -9 between sending and marking: when the lease ends another consumer finishes. The
+    message in hand goes out again under the same key, which the gateway recognises; all others
+    are tried once.
+    """
+    victim = consumers.start(redis_url, lease_s=2)
+    put(outbox_database, ["a", "b"])
+    put(outbox_database, ["hangs"], "text.hang")
+    put(outbox_database, ["c", "d"])
+    poll((consumers.folder / "hanging").exists, "the consumer hangs after sending")
+    victim.kill()
+    victim.wait(10)
+    assert depth(outbox_database).pending == 3
+    consumers.start(redis_url, lease_s=30)
+    poll(lambda: depth(outbox_database).pending == 0, "another consumer finishes", 30)
+    assert Counter(consumers.sent()) == Counter(["a", "b", "hangs", "c", "d"])
+    assert Counter(consumers.attempts()) == Counter(["a", "b", "hangs", "hangs", "c", "d"])
+
+
+def test_sigterm_finishes_the_row_in_hand(
+    outbox_database, redis_url, running_relay, consumers, poll
+):
+    """A consumer asked to stop ends what it has begun, gives back the rest, and exits cleanly."""
+    first = consumers.start(redis_url)
+    put(outbox_database, ["in hand"], "text.wait")
+    poll((consumers.folder / "waiting").exists, "the consumer is at work")
+    put(outbox_database, ["later"])
+    first.send_signal(signal.SIGTERM)
+    (consumers.folder / "go").touch()
+    assert first.wait(10) == 0
+    assert consumers.sent() == ["in hand"]
+    consumers.start(redis_url)
+    poll(lambda: len(consumers.sent()) == 2, "the next consumer does the rest", 30)
+    assert consumers.attempts() == ["in", "hand", "later"]
+
+
+def test_sigterm_while_idle(redis_url, consumers, poll):
+    """An idle consumer ends at once, and is not listed any more."""
+    process = consumers.start(redis_url)
+    with Redis.from_url(redis_url) as redis:
+        poll(lambda: SimpleWorker.count(connection=redis), "the consumer is listed")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert SimpleWorker.count(connection=redis) == 0
+
+
+def test_redis_restarted_empty_under_everybody(outbox_database, tmp_path, consumers, poll):
+    """Redis is killed with jobs in it and comes back without them, while rows are written: relay
+    and consumers find it again by themselves, nothing is lost and nothing tried twice.
+    """
+    server = EmbeddedRedis(tmp_path / "redis")
+    url = server.start()
+    relay = Relay(outbox_database, url, SystemClock(), poll_s=0.1)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    try:
+        put(outbox_database, ["before"])
+        consumers.start(url)
+        poll(lambda: consumers.sent() == ["before"], "the first message is sent", 30)
+        server.stop()
+        for file in (tmp_path / "redis").glob("*.aof"):
+            file.unlink()
+        put(outbox_database, [f"m{n}" for n in range(30)])
+        server.start()
+        poll(lambda: depth(outbox_database).pending == 0, "all rows are done", 40)
+        assert Counter(consumers.attempts()) == Counter(["before", *(f"m{n}" for n in range(30))])
+    finally:
+        relay.stop()
+        thread.join(10)
+        server.stop()
+
+
+def test_consumers_wait_for_a_redis_that_is_not_there_yet(
+    outbox_database, tmp_path, consumers, poll
+):
+    """Started before Redis, as happens when a machine boots."""
+    server = EmbeddedRedis(tmp_path / "redis")
+    url = server.start()
+    server.stop()
+    consumers.start(url)
+    server.start()
+    relay = Relay(outbox_database, url, SystemClock())
+    try:
+        put(outbox_database, ["a"])
+        relay.look()
+        poll(lambda: consumers.sent() == ["a"], "the message is sent", 30)
+    finally:
+        server.stop()
+
+
+def test_a_failure_is_seen_and_mended_on_the_dashboard(
+    outbox_database, redis_url, running_relay, consumers, poll
+):
+    """A permanent failure is among RQ's failed jobs with its reason; the requeue button sends it,
+    once the cause is mended.
+    """
+    consumers.start(redis_url)
+    put(outbox_database, ["m"], "fault", **{"raise": "permanent"})
+    dashboard = create_dashboard(redis_url).test_client()
+    with Redis.from_url(redis_url) as redis:
+        registry = rq_queue(redis, "sms").failed_job_registry
+        (job,) = poll(lambda: registry.get_job_ids(), "the job is among the failed", 30)
+        shown = dashboard.get(f"/0/data/job/{job}.json").json
+        assert "JobFailed: no such mobile" in shown["exc_info"]
+        assert shown["description"] == "sms #1"
+        (consumers.folder / "mended").touch()
+        assert dashboard.post(f"/job/{job}/requeue").json == {"status": "OK"}
+        poll(lambda: consumers.sent() == ["m"], "the message is sent", 30)
+        poll(lambda: not registry.get_job_ids(), "no job is failed any more")
+    assert depth(outbox_database).failed == 0
+
+
+def test_a_bug_shows_no_personal_data_on_the_dashboard(
+    outbox_database, redis_url, running_relay, consumers, poll
+):
+    """An exception whose text is a number: neither reason nor traceback repeat it."""
+    consumers.start(redis_url)
+    put(outbox_database, ["m"], "fault", **{"raise": "bug"})
+    poll(lambda: depth(outbox_database).failed == 1, "the row is given up after three tries", 30)
+    with Redis.from_url(redis_url) as redis:
+        registry = rq_queue(redis, "sms").failed_job_registry
+        poll(lambda: registry.get_job_ids() == [job_id(1)], "the job is among the failed")
+    shown = create_dashboard(redis_url).test_client().get(f"/0/data/job/{job_id(1)}.json")
+    assert "KeyError" in shown.json["exc_info"]
+    assert "912" not in shown.text

@@ -1,0 +1,289 @@
+"""What subscribers get: the text of each SMS, the mail with the bill's image, and no more."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from billing import outbox
+from billing.clock import FixedClock
+from billing.database import Database
+from billing.desk import Desk
+from billing.importing import import_bills, import_lines
+from billing.links import Links
+from billing.outbox import Job
+from gateways.errors import Permanent, Temporary
+from gateways.mail import Mail
+from gateways.sms import SmsReceipt
+from jobs.daily_report import DailyReport
+from jobs.messages import Messages, bill_view
+from jobs.postings import Postings
+from sounds import load_catalogue
+
+NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+FIXED = "+982188776655"
+TO = "+989121234567"
+LINES = """number,kind,first_name,last_name,language,mobile,email,address,postal_code
+02188776655,fixed,Zahra,Ahmadi,fa,09121234567,zahra@example.org,Valiasr 12 Tehran,1966733411
+"""
+BILLS = """number,period,year,amount,bill_id,payment_id,due_date
+02188776655,8,1405,1234567,,,2026-12-05
+"""
+
+
+class Outbox:
+    """Plays both gateways, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.sms: list[tuple[str, str, str]] = []
+        self.mails: list[tuple[Mail, str]] = []
+
+    def send(self, *message):
+        if isinstance(message[0], Mail):
+            self.mails.append(message)
+            return "<id>"
+        self.sms.append(message)
+        return SmsReceipt("r", 1)
+
+
+class House:
+    """One line with one open bill, and the handlers of all queues."""
+
+    def __init__(self, folder) -> None:
+        self.database = Database(f"sqlite:///{folder}/messages.db")
+        self.database.migrate()
+        self.clock = FixedClock(NOW)
+        assert import_lines(self.database, io.StringIO(LINES)).loaded == 1
+        assert import_bills(self.database, io.StringIO(BILLS)).loaded == 1
+        self.links = Links(b"0123456789abcdef")
+        self.desk = Desk(self.database, self.clock, links=self.links)
+        self.sent = Outbox()
+        self.nudges = 0
+        messages = Messages(
+            self.desk,
+            self.clock,
+            load_catalogue(),
+            self.links,
+            sms=self.sent,
+            mail=self.sent,
+            link_base="https://pay.example/e/",
+            android_url="https://app.example/android",
+            ios_url="https://app.example/ios",
+        )
+        self.report = DailyReport(self.database, self.clock, folder / "reports", "Asia/Tehran")
+        self.handlers = {
+            **messages.handlers(),
+            **Postings(self.desk, self.nudge).handlers(),
+            **self.report.handlers(),
+        }
+
+    def nudge(self) -> None:
+        self.nudges += 1
+
+    @property
+    def bill(self):
+        return self.desk.opening(FIXED).open_bills[0]
+
+    def claim(self, queue) -> Job:
+        (job,) = outbox.claim(self.database, "t", self.clock.now(), 60, queue=queue)
+        return job
+
+    def run(self, queue) -> Job:
+        """Do the one row of a queue."""
+        job = self.claim(queue)
+        self.handlers[job.kind](job)
+        outbox.done(self.database, [job], self.clock.now())
+        return job
+
+    def text(self) -> str:
+        return self.sent.sms[-1][1]
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path)
+    yield house
+    house.database.close()
+
+
+def test_the_bill_by_sms_holds_what_a5_lists(house):
+    """Number, names, amount, IDs that can be copied, due date; key and mobile reach the gateway."""
+    bill = house.bill
+    house.desk.send_bill("call-1/sms", bill, TO, "en", True, FIXED, "call-1")
+    house.run("sms")
+    ((to, text, key),) = house.sent.sms
+    assert (to, key) == (TO, "call-1/sms")
+    for part in ("02188776655", "Zahra Ahmadi", "1,234,000", bill.bill_id, bill.payment_id):
+        assert part in text
+    assert "5 December 2026" in text
+
+
+@pytest.mark.parametrize("language", ["fa", "ar", "ru", "en"])
+def test_a_stranger_gets_no_names(house, language):
+    """A caller whose number is not the line's own: amount and IDs, never names (A9)."""
+    house.desk.send_bill("k", house.bill, TO, language, False, None, "call-1")
+    house.run("sms")
+    assert house.bill.payment_id in house.text()
+    assert "Zahra" not in house.text()
+    assert "Ahmadi" not in house.text()
+
+
+def test_a_bill_paid_meanwhile_is_not_sent(house):
+    """IDs sent after the payment would only be paid once more."""
+    bill = house.bill
+    house.desk.send_bill("k", bill, TO, "fa", True, FIXED, "call-1")
+    house.desk.receive_payment("p1", bill.bill_id, bill.payment_id, bill.payable, "app", NOW)
+    house.run("billing")
+    for job in outbox.claim(house.database, "t", NOW, 60, queue="sms"):
+        house.handlers[job.kind](job)
+    assert len(house.sent.sms) == 1
+    assert bill.payment_id not in house.text()
+
+
+def test_the_app_links(house):
+    """A6: both stores."""
+    house.desk.send_app_links("k", None, TO, "ru", None, "call-1")
+    house.run("sms")
+    assert "https://app.example/android" in house.text()
+    assert "https://app.example/ios" in house.text()
+
+
+def test_the_email_link_opens_the_request(house):
+    """A8: the link in the SMS is the one that the desk accepts, and says how long."""
+    house.desk.ask_email("k", house.bill, TO, "en", True, FIXED, "call-1")
+    house.run("sms")
+    token = re.search(r"https://pay\.example/e/(\S+)", house.text())
+    assert token
+    assert house.desk.email_request(token[1]).answer.name == "OPEN"
+    assert "24\u00a0hours" in house.text()
+
+
+def test_an_expired_link_is_not_sent(house):
+    """After a day of outage the link would only disappoint: given up, with its reason."""
+    house.desk.ask_email("k", house.bill, TO, "fa", True, FIXED, "call-1")
+    house.clock.advance(timedelta(hours=25).total_seconds())
+    job = house.claim("sms")
+    with pytest.raises(Permanent, match="expired"):
+        house.handlers[job.kind](job)
+    assert house.sent.sms == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("a@example.org", "accepted"), ("hello", "not_an_address")],
+)
+def test_an_answer_by_sms_is_answered(house, text, kind):
+    """Each outcome has its words, and the accepted one mails the bill."""
+    house.desk.ask_email("k", house.bill, TO, "fa", True, FIXED, "call-1")
+    house.run("sms")
+    house.desk.answer_email_by_sms(TO, text, "m1")
+    assert house.run("sms").kind == f"sms.email_{kind}"
+    depth = outbox.depths(house.database, NOW)["email"]
+    assert depth.pending == (1 if kind == "accepted" else 0)
+
+
+@pytest.mark.parametrize("language", ["fa", "ar", "ru", "en"])
+def test_the_mail_holds_the_image_twice(house, language):
+    """A8: PNG and PDF of the bill, subject and body in the subscriber's language."""
+    house.desk.ask_email("k", house.bill, TO, language, True, FIXED, "call-1")
+    house.run("sms")
+    house.desk.answer_email_by_sms(TO, "who@example.org", "m1")
+    job = house.run("email")
+    ((mail, key),) = house.sent.mails
+    assert (mail.to, mail.language, key) == ("who@example.org", language, job.key)
+    assert house.bill.payment_id in mail.text
+    png, pdf = mail.attachments
+    assert (png.name, png.media_type) == ("bill-1405-08.png", "image/png")
+    assert (pdf.name, pdf.media_type) == ("bill-1405-08.pdf", "application/pdf")
+    assert png.content.startswith(b"\x89PNG")
+    assert pdf.content.startswith(b"%PDF")
+
+
+def test_no_message_holds_address_or_postal_code(house):
+    """A9: nothing that is sent can hold them, because nothing that renders gets them."""
+    house.desk.send_bill("k", house.bill, TO, "en", True, FIXED, "call-1")
+    house.run("sms")
+    house.desk.ask_email("k2", house.bill, TO, "en", True, FIXED, "call-1")
+    house.run("sms")
+    house.desk.answer_email_by_sms(TO, "who@example.org", "m1")
+    house.run("sms")
+    house.run("email")
+    everything = repr(house.sent.sms) + repr(house.sent.mails)
+    for secret in ("Valiasr", "1966733411", "zahra@example.org"):
+        assert secret not in everything
+
+
+def test_the_image_gets_names_only_where_they_may_leave(house):
+    """Two views of one bill: the lines of the bill add up to its amount."""
+    bill = replace(house.bill, carried=567)
+    line = house.desk.opening(FIXED).line
+    own, other = bill_view(bill, line, names=True), bill_view(bill, line, names=False)
+    assert own.name == "Zahra Ahmadi"
+    assert other.name is None
+    assert sum(rials for _, rials in own.lines) == own.amount == 1234567
+    assert own.payable == 1234000
+    assert own.due_date == date(2026, 12, 5)
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (1234000, "The bill is fully paid"),
+        (1000000, "The bill is not fully paid. Still to pay: 234,"),
+        (2000000, "Your credit: 76"),
+    ],
+)
+def test_a_payment_is_confirmed(house, amount, words):
+    """E4: paid what, new balance, and whether the debt is fully paid; the relay is nudged."""
+    with house.database.begin() as conn:
+        conn.exec_driver_sql("UPDATE lines SET language = 'en'")
+    bill = house.bill
+    house.desk.receive_payment("ref-7", bill.bill_id, bill.payment_id, amount, "app", NOW)
+    house.run("billing")
+    assert house.nudges == 1
+    house.run("sms")
+    assert f"{amount:,}" in house.text()
+    assert "ref-7" in house.text()
+    assert words in house.text()
+
+
+def test_a_payment_without_a_bill_is_parked_not_failed(house, caplog):
+    """It waits for a person with its reason; the job is done."""
+    house.desk.receive_payment("ref-8", "9174639504124", "12908190", 129000, "app", NOW)
+    house.run("billing")
+    assert "is parked" in caplog.text
+
+
+def test_a_gateway_that_is_away_reaches_the_consumer(house):
+    """Handlers add nothing to the gateways' verdicts."""
+
+    def away(*_):
+        raise Temporary("away")
+
+    house.sent.send = away
+    house.desk.send_app_links("k", None, TO, "fa", None, "call-1")
+    job = house.claim("sms")
+    with pytest.raises(Temporary):
+        house.handlers[job.kind](job)
+
+
+def test_the_days_report_is_asked_for_once_and_written(house, tmp_path):
+    """After midnight in Tehran, yesterday's figures; asking again changes nothing."""
+    house.report.ask()
+    DailyReport(house.database, house.clock, tmp_path / "reports", "Asia/Tehran").ask()
+    house.run("reports")
+    report = json.loads((tmp_path / "reports" / "2026-11-20.json").read_text())
+    assert report["day"] == "2026-11-20"
+    assert (tmp_path / "reports").stat().st_mode & 0o777 == 0o700
+    # 20:29 UTC is 23:59 in Tehran, a minute later the next day has begun.
+    house.clock.advance((12 * 60 + 29) * 60)
+    house.report.ask()
+    assert outbox.depths(house.database, house.clock.now())["reports"].pending == 0
+    house.clock.advance(60)
+    house.report.ask()
+    assert house.run("reports").payload == {"day": "2026-11-21"}
