@@ -22,6 +22,7 @@ _TENS = words("بیست سی چهل پنجاه شصت هفتاد هشتاد نو
 _HUNDREDS = words("صد دویست سیصد چهارصد پانصد ششصد هفتصد هشتصد نهصد")
 _SCALES = {"billion": "میلیارد", "million": "میلیون", "thousand": "هزار"}
 MONTHS = words("فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند")
+NON_JOINER = "\u200c"
 _ORDINAL_UNITS = words(
     "یکم دوم سوم چهارم پنجم ششم هفتم هشتم نهم دهم یازدهم دوازدهم سیزدهم چهاردهم پانزدهم "
     "شانزدهم هفدهم هجدهم نوزدهم"
@@ -78,7 +79,11 @@ class Persian(Speech):
             )
         self._nouns = {"rial": self._add("noun/rial", "ریال")}
         self._days = [self._add(f"day/{n}", _ordinal(n)) for n in range(1, 32)]
-        self._months = [self._add(f"month/{n}", f"{word}ماهِ") for n, word in enumerate(MONTHS, 1)]
+        self._months = [
+            # A zero-width non-joiner, except after the letters that never join (ر, د).
+            self._add(f"month/{n}", f"{word}{'' if word[-1] in 'رد' else NON_JOINER}ماهِ")
+            for n, word in enumerate(MONTHS, 1)
+        ]
 
     def count(self, number: int) -> Names:
         """«یک میلیون و دویست هزار و پنج»; 1000 is «هزار»."""
