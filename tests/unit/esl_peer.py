@@ -2,6 +2,8 @@
 
 import socket
 import time
+from collections.abc import Callable
+from typing import Any
 
 import captures
 
@@ -39,10 +41,20 @@ def event(**headers: str) -> bytes:
 
 
 class Peer:
-    """A switch that connects to a worker and is told by the test what to say; blocking."""
+    """A switch that connects to a worker and is told by the test what to say.
 
-    def __init__(self, port: int, *, receive_buffer: int = 0, max_header: int = 1 << 24) -> None:
-        self.sock = socket.socket()
+    Blocking; with ``make_socket=gevent.socket.socket`` it waits beside a server in this process.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        receive_buffer: int = 0,
+        max_header: int = 1 << 24,
+        make_socket: Callable[[], Any] = socket.socket,
+    ) -> None:
+        self.sock = make_socket()
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(10)
