@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from gateways.errors import Permanent, Temporary
 from gateways.keys import message_token
@@ -114,7 +115,8 @@ class HttpSms:
             raise Temporary("SMS gateway: no answer in time", maybe_sent=True) from None
         except requests.exceptions.ConnectionError as fault:
             # Refused or unknown host: nothing was sent. Broken later: nobody knows.
-            unsent = "NewConnectionError" in repr(fault) or "NameResolution" in repr(fault)
+            cause = getattr(fault.args[0], "reason", None) if fault.args else None
+            unsent = isinstance(cause, NewConnectionError)
             raise Temporary("SMS gateway: connection failed", maybe_sent=not unsent) from None
         except requests.exceptions.RequestException as fault:
             raise Temporary(f"SMS gateway: {type(fault).__name__}", maybe_sent=True) from None

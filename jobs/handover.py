@@ -71,15 +71,16 @@ def enqueue(redis: Redis, queue: Queue, rows: Sequence[Due], *, renew: Iterable[
 
 
 def withdraw(redis: Redis, queue: str, outbox_ids: Sequence[int]) -> None:
-    """Take waiting jobs out of a queue: their rows are being seen to. Raises RedisError."""
+    """Take away jobs, waiting or failed, whose rows are being seen to. Raises RedisError."""
     target = rq_queue(redis, queue)
     with redis.pipeline(transaction=False) as pipe:
         for outbox_id in outbox_ids:
             pipe.lrem(target.key, 1, job_id(outbox_id))
-        was_waiting = pipe.execute()
+            pipe.zrem(target.failed_job_registry.key, job_id(outbox_id))
+        removed = pipe.execute()
         # A job that another consumer has taken in the meantime is that consumer's to end.
-        for outbox_id, waited in zip(outbox_ids, was_waiting, strict=True):
-            if waited:
+        for outbox_id, waited, failed in zip(outbox_ids, removed[::2], removed[1::2], strict=True):
+            if waited or failed:
                 pipe.delete(RqJob.key_for(job_id(outbox_id)))
         pipe.execute()
 

@@ -66,6 +66,7 @@ class Relay:
         self._leader_ms = int(1000 * max(10.0, 5 * poll_s))
         self._redis: Redis = connect(redis_url, answer_s=poll_s + 5.0)
         self._name = secrets.token_hex(8)
+        self._leads = False
         # Rows handed over: what was due, and when by the monotonic clock we last made sure.
         self._handed: dict[int, tuple[Due, float]] = {}
         self._stopping = Stop()
@@ -80,9 +81,13 @@ class Relay:
                 if away:
                     _log.info("relay: %s is back", away)
                 away, pause = "", 0.0
-                wait_for_nudge(self._redis, self._poll_s)
-                # Calls end in bursts: one look for all nudges of a moment.
-                self._stopping.wait(_GATHER_S)
+                if self._leads:
+                    wait_for_nudge(self._redis, self._poll_s)
+                    # Calls end in bursts: one look for all nudges of a moment.
+                    self._stopping.wait(_GATHER_S)
+                else:
+                    # A nudge taken by a relay that stands by would be lost for the one that works.
+                    self._stopping.wait(self._poll_s)
             except (RedisError, Unavailable) as fault:
                 self._handed.clear()
                 what = "the database" if isinstance(fault, Unavailable) else "Redis"
@@ -102,7 +107,8 @@ class Relay:
 
         Raises RedisError, Unavailable.
         """
-        if not self._lead():
+        self._leads = self._lead()
+        if not self._leads:
             return 0
         if self._chores is not None:
             self._chores()

@@ -15,7 +15,7 @@ from billing.clock import FixedClock
 from billing.errors import Unavailable
 from gateways.errors import Permanent, Temporary
 from jobs.consumers import Consumer, JobFailed, deliver
-from jobs.handover import job_id, rq_queue
+from jobs.handover import job_id, rq_queue, show_failed
 from jobs.queues import Queues
 from jobs.redis_client import connect
 from jobs.relay import Relay
@@ -181,6 +181,23 @@ def test_retry_by_queue_or_id(desk):
     assert desk.relay.look() == 3
     assert desk.failed_jobs() == []
     assert desk.redis.llen("callflows:nudge") == 1
+
+
+def test_a_row_retried_in_another_jobs_batch_leaves_the_failed_jobs(desk):
+    """Tried again by `retry` and done before the relay looked: nothing failed is shown any more."""
+    bad, good = desk.put("bad", **{"raise": "permanent"}), desk.put("good")
+    desk.relay.look()
+    desk.redis.lpop(rq_queue(desk.redis, "sms").key, 2)
+    outbox.claim(desk.database, "other", desk.clock.now(), 60, ids=[good])
+    with pytest.raises(JobFailed):
+        desk.consumer().deliver(bad)
+    show_failed(desk.redis, "sms", bad, "no such mobile")
+    desk.outside.mended = True
+    desk.queues.retry(ids=[bad])
+    desk.clock.advance(61)
+    desk.consumer().deliver(good)
+    assert desk.depth().pending == 0
+    assert desk.failed_jobs() == []
 
 
 def test_a_bug_is_retried_without_its_words(desk, caplog):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -14,7 +17,7 @@ from rq.serializers import JSONSerializer
 from billing import outbox
 from billing.clock import FixedClock, SystemClock
 from jobs.handover import job_id, rq_queue, show_failed
-from jobs.nudge import Nudger
+from jobs.nudge import LIST, Nudger, send_nudge
 from jobs.redis_server import EmbeddedRedis
 from jobs.relay import Relay
 
@@ -216,6 +219,45 @@ def test_a_nudge_wakes_the_relay(outbox_database, redis, redis_url, poll):
     assert not thread.is_alive()
 
 
+def test_a_relay_that_stands_by_takes_no_nudge(outbox_database, redis, redis_url, poll):
+    """Nudges are for the relay that works."""
+    works = Relay(outbox_database, redis_url, SystemClock())
+    works.look()
+    stands_by = Relay(outbox_database, redis_url, SystemClock(), poll_s=0.05)
+    thread = run_in_thread(stands_by)
+    try:
+        send_nudge(redis)
+        looks = redis.info("commandstats")["cmdstat_get"]["calls"]
+        poll(
+            lambda: redis.info("commandstats")["cmdstat_get"]["calls"] > looks + 5,
+            "the second relay looks a few times",
+        )
+        assert redis.llen(LIST) == 1
+    finally:
+        stands_by.stop()
+        thread.join(10)
+
+
+def test_a_nudge_under_gevent_does_not_block_calls(tmp_path):
+    """In a patched worker a Redis that accepts and never answers holds up no other greenlet."""
+    script = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import sys, time, gevent\n"
+        "from jobs.nudge import Nudger\n"
+        "nudger = Nudger(sys.argv[1]); longest = 0.0\n"
+        "for _ in range(50):\n"
+        "    begun = time.monotonic(); nudger.nudge(); gevent.sleep(0.005)\n"
+        "    longest = max(longest, time.monotonic() - begun)\n"
+        "print(longest)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        ended = subprocess.run(
+            [sys.executable, "-c", script, url], capture_output=True, text=True, timeout=30
+        )
+    assert float(ended.stdout) < 0.5, ended.stderr
+
+
 def test_a_nudge_without_redis_costs_nothing(tmp_path, caplog, poll):
     """No exception, no wait; one line in the log for many nudges."""
     with EmbeddedRedis(tmp_path) as server:
@@ -233,9 +275,9 @@ def test_a_thousand_nudges_are_few_commands(redis, redis_url, poll):
     nudger = Nudger(redis_url)
     for _ in range(1000):
         nudger.nudge()
-    poll(lambda: redis.llen("callflows:nudge"), "a nudge arrives")
+    poll(lambda: redis.llen(LIST), "a nudge arrives")
     nudger.close()
-    assert redis.llen("callflows:nudge") == 1
+    assert redis.llen(LIST) == 1
     assert redis.info("commandstats")["cmdstat_lpush"]["calls"] - before <= 3
 
 

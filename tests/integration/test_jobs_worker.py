@@ -181,3 +181,26 @@ def test_a_bug_shows_no_personal_data_on_the_dashboard(
     shown = create_dashboard(redis_url).test_client().get(f"/0/data/job/{job_id(1)}.json")
     assert "KeyError" in shown.json["exc_info"]
     assert "912" not in shown.text
+
+
+def test_whatever_is_killed_each_message_is_sent_once(
+    outbox_database, redis_url, running_relay, consumers, poll
+):
+    """Consumers are killed with -9 one after the other and Redis is emptied, all while rows are
+    written and sent: in the end every message is there, none twice.
+    """
+    texts: list[str] = []
+    with Redis.from_url(redis_url) as redis:
+        for round_ in range(4):
+            victim = consumers.start(redis_url, lease_s=1)
+            consumers.start(redis_url, lease_s=1)
+            before = len(consumers.sent())
+            new = [f"r{round_}.{n}" for n in range(40)]
+            texts += new
+            put(outbox_database, new)
+            poll(lambda before=before: len(consumers.sent()) > before + 5, "some are sent", 30)
+            victim.kill()
+            if round_ % 2:
+                redis.flushall()
+    poll(lambda: depth(outbox_database).pending == 0, "all rows are done", 60)
+    assert Counter(consumers.sent()) == Counter(texts)
