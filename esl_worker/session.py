@@ -218,10 +218,13 @@ def safe_variable_value(value: str, name: str = "value") -> str:
 
     For whatever came from a caller, or from anywhere outside. Refused are: what would be expanded
     (``${``, and with it ``$${``), line breaks and other control characters, the delimiter of
-    ``multiset`` (``|``), what its splitting takes away (``'``, ``\\``, blanks at either end), and
-    text that cannot be encoded. The error names the variable and never quotes the value.
+    ``multiset`` (``|``), what its splitting takes away (``'``, ``\\``, blanks at either end), a
+    ``~`` at the beginning (``getvar`` sends such a value as raw headers), and text that cannot be
+    encoded. The error names the variable and never quotes the value.
     """
     _checked(value, name)
+    if value.startswith("~"):
+        raise ValueError(f"{name} begins with ~, which getvar would send as raw headers")
     if "${" in value:
         raise ValueError(f"{name} holds '${{', which the switch would expand")
     if _CONTROL.search(value):

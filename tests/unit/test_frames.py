@@ -1,6 +1,7 @@
 """Frames of the event socket: the captures, any chunking, hostile bytes."""
 
 from itertools import pairwise
+from urllib.parse import quote
 
 import captures
 import pytest
@@ -308,8 +309,6 @@ def test_chunking_makes_no_difference(kind, data, cuts):
 def test_encoded_values_come_back_whatever_they_hold(values):
     """What FreeSWITCH encodes (every byte outside its safe set) is read back unchanged, and no
     value adds or changes another header."""
-    from urllib.parse import quote
-
     stored = {name: value.encode("utf-8", "replace").decode() for name, value in values.items()}
     block = "\n".join(f"{name}: {quote(value)}" for name, value in stored.items()).encode()
     assert parse_block(block, encoded=True) == stored

@@ -541,7 +541,7 @@ def test_what_is_no_text_is_no_argument(bad):
 
 CHANGED = [
     *("${uuid}", "$${domain}", "a${system(rm)}", "a\tb", "\x1b[0m", "a\u2028b", "a\x85b"),
-    *("a|b", "it's", "a\\nb", "\\${x}", " x1", "x1 ", "a\nb", "\ud800"),
+    *("a|b", "it's", "a\\nb", "\\${x}", " x1", "x1 ", "a\nb", "\ud800", "~x: y"),
 ]
 
 
