@@ -89,5 +89,7 @@ def promised(purpose: str, mobile: str) -> Phrase:
 
 
 def read_ids(bill: Bill) -> Phrase:
-    """Amount, bill ID and payment ID, three digits at a time (A7)."""
-    return Phrase("read_ids", amount=bill.payable, bill_id=bill.bill_id, payment_id=bill.payment_id)
+    """Bill ID and payment ID, three digits at a time, with the amount that they pay (A7)."""
+    return Phrase(
+        "read_ids", amount=bill.instalment, bill_id=bill.bill_id, payment_id=bill.payment_id
+    )

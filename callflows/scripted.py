@@ -58,8 +58,11 @@ def presses(keys: str) -> Presses:
     return Presses(keys)
 
 
-class Unscripted(AssertionError):
-    """The conversation did something that its script does not say."""
+class Unscripted(BaseException):
+    """The conversation did something that its script does not say.
+
+    A BaseException, so that a flow's own handling of errors cannot hide it from the test.
+    """
 
 
 class ScriptedChannel:

@@ -67,8 +67,6 @@ def command(
     """
     settings = settings_of()
     from cli import embedded
-
-    embedded.patch()
     from cli.parts import Parts
     from cli.transcript import Narrator, told
 

@@ -17,9 +17,9 @@ def command(shell: str) -> None:
       callflows completion zsh > ~/.zfunc/_callflows
       callflows completion fish > ~/.config/fish/completions/callflows.fish
     """
-    from cli.main import cli
+    from cli.main import command as group
 
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"no completion for {shell}")
-    click.echo(kind(cli, {}, "callflows", "_CALLFLOWS_COMPLETE").source())
+    click.echo(kind(group, {}, "callflows", "_CALLFLOWS_COMPLETE").source())

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import click
 
+from callflows.config import LANGUAGES
 from cli.parts import Parts
 from cli.worker import address, make_server
 from esl_worker.switch.clock import Clock
 from esl_worker.switch.dialplan import service_dialplan
 from esl_worker.switch.switch import Switch
+from sounds.build import check
 
 CONNECT_S = 1.0
-
-
-def patch() -> None:
-    """Make this process cooperative; before any module that opens a socket is imported."""
-    from gevent import monkey
-
-    monkey.patch_all()
 
 
 @contextmanager
@@ -30,9 +25,10 @@ def switch(parts: Parts, speed: float) -> Iterator[Switch]:
     """A switch whose calls go to the running worker, or to one made for the occasion."""
     settings = parts.settings
     sounds_dir = Path(settings.sounds_dir).resolve()
-    if not any(sounds_dir.glob(f"{settings.language}/*")):
+    missing = sum(len(check(sounds_dir, language, parts.catalogue)) for language in LANGUAGES)
+    if missing:
         raise click.ClickException(
-            f"sounds_dir: no recordings in {settings.sounds_dir}\n"
+            f"sounds_dir: {missing} recordings are missing or wrong in {settings.sounds_dir}\n"
             "Build them with `callflows sounds build`."
         )
     running = _answers(settings.worker_listen)

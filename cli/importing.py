@@ -11,8 +11,9 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from billing.csv_rows import Report
 from billing.errors import BillingError
-from billing.importing import Report, import_bills, import_lines
+from billing.importing import import_bills, import_lines
 from cli.main import settings_of
 from cli.parts import Parts
 

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+import cli.cooperative  # noqa: F401  # first of all: it may patch sockets
 from callflows.config import ConfigError, Settings, load
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -49,7 +50,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings=CONTEXT)
 @click.version_option(package_name="callflows", prog_name="callflows")
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def command(ctx: click.Context) -> None:
     """Telephone self-service for operators: callers hear what they owe and settle it.
 
     \b
@@ -76,7 +77,7 @@ def settings_of(**overrides: object) -> Settings:
 
 def main() -> None:
     """Entry point of the `callflows` script."""
-    cli(prog_name="callflows")
+    command(prog_name="callflows")
 
 
 if __name__ == "__main__":

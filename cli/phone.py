@@ -46,8 +46,6 @@ def command(number: str, caller: str, language: str | None, speed: float | None)
     """
     settings = settings_of()
     from cli import embedded
-
-    embedded.patch()
     from cli.parts import Parts
     from cli.transcript import TextPhone
 

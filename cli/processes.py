@@ -17,7 +17,7 @@ QUEUES = ("billing", "sms", "email", "reports")
 
 def worker(settings: Settings) -> None:
     """Calls. The process is patched by gevent."""
-    from sounds.generator import check
+    from sounds.build import check
 
     parts = Parts(settings)
     for language in LANGUAGES:

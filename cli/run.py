@@ -65,11 +65,6 @@ def command(only: str | None, consumers: int) -> None:
 
 def run_part(name: str, settings: Settings) -> None:
     """Run one part in this process until it is told to stop."""
-    if name in ("worker", "web"):
-        # Before any module that opens a socket is imported.
-        from gevent import monkey
-
-        monkey.patch_all()
     from cli import processes
 
     try:

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from callflows.config import LANGUAGES
 from cli.main import settings_of
-from sounds import errors, generator, script
+from sounds import build as builder
+from sounds.errors import SoundsError
 
 LANGUAGE = click.Choice(LANGUAGES)
 
@@ -45,16 +46,19 @@ def build(languages: tuple[str, ...], jobs: int | None) -> None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("recordings", total=None)
         try:
-            report = generator.build(
+            report = builder.build(
                 settings.sounds_dir,
                 languages or LANGUAGES,
                 studio_dir=settings.studio_dir,
                 jobs=jobs,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
+                progress=lambda done, total, _: progress.update(task, completed=done, total=total),
             )
-        except errors.SoundsError as error:
+        except SoundsError as error:
             raise click.ClickException(str(error)) from error
-    click.echo(f"{settings.sounds_dir}: {report}")
+    click.echo(
+        f"{settings.sounds_dir}: {len(report.built)} built, {len(report.studio)} from the studio, "
+        f"{len(report.unchanged)} unchanged; {report.seconds_of_sound / 60:.1f} minutes of sound"
+    )
 
 
 @command.command("script")
@@ -70,11 +74,11 @@ def print_script(language: str, output: Path | None) -> None:
       callflows sounds script --language fa --output script-fa.csv
     """
     if output is None:
-        script.script_csv(language, sys.stdout)
+        builder.script_csv(language, sys.stdout)
         return
     # A byte-order mark, because studios open the file in a spreadsheet.
     with output.open("w", encoding="utf-8-sig", newline="") as file:
-        script.script_csv(language, file)
+        builder.script_csv(language, file)
     click.echo(f"written: {output}", err=True)
 
 
@@ -85,7 +89,7 @@ def check(languages: tuple[str, ...]) -> None:
     settings = settings_of()
     faults = 0
     for language in languages or LANGUAGES:
-        found = generator.check(settings.sounds_dir, language)
+        found = builder.check(settings.sounds_dir, language)
         for fault in found:
             click.echo(str(fault), err=True)
         faults += len(found)

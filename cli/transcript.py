@@ -20,8 +20,9 @@ UNTOLD = {"answered"}
 
 
 def words_of(recordings: Sequence[str], catalogue: Catalogue) -> str:
-    """The sentence that a row of recordings says; pauses say nothing."""
-    return " ".join(filter(None, map(catalogue.text_of, recordings)))
+    """The sentence that a row of recordings says; pauses and tones say nothing."""
+    words = (catalogue.text_of(name) for name in recordings if "://" not in name)
+    return " ".join(word for word in words if word)
 
 
 def told(step: Step, catalogue: Catalogue) -> dict[str, Any]:
@@ -67,7 +68,9 @@ class Narrator(ScriptedCaller):
     def heard(self, files: tuple[str, ...], duration: float, collecting: Collect | None) -> None:
         """See `Caller`."""
         super().heard(files, duration, collecting)
-        self._print(self.transcript[-1], "heard", words_of(files, self._catalogue))
+        words = words_of(files, self._catalogue)
+        if words:
+            self._print(self.transcript[-1], "heard", words)
 
     def event(self, name: str, data: Mapping[str, str]) -> None:
         """See `Caller`."""

@@ -55,3 +55,6 @@ class Scenario:
     paid: Sequence[str] = ()
     sms_used: dict[str, int] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    # Whether the conversation depends on the number of tries so far, which another worker that
+    # takes the call over counts anew.
+    counts_tries: bool = False

@@ -262,6 +262,7 @@ SCENARIOS = [
             hears("giving_up_no_input"),
             IsHungUp(),
         ],
+        counts_tries=True,
     ),
     Scenario(
         "wrong keys do not count as silence, and three of them bring a person",
@@ -278,6 +279,7 @@ SCENARIOS = [
             IsTransferred("2020", "care"),
         ],
         outcome="caller_gone",
+        counts_tries=True,
     ),
     Scenario(
         "a fixed number cannot get an SMS; a mobile one then can",

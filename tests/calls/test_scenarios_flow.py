@@ -64,9 +64,13 @@ def test_hanging_up_at_every_step(scenario, tmp_path):
         outcome, _, _ = converse(world, scenario, channel)
         channel.done()
         assert outcome == "caller_gone"
-        ordered += any("_sms_promised" in key for key in step.keys)
-        assert len(world.sent()) <= ordered * len(scenario.sent)
+        ordered += sum(promises(each) for each in scenario.script[: place + 1])
+        assert len(world.sent()) == ordered
     world.close()
+
+
+def promises(step) -> bool:
+    return isinstance(step, Hears) and any("_sms_promised" in key for key in step.keys)
 
 
 class Dies(ScriptedChannel):
@@ -83,7 +87,11 @@ class Dies(ScriptedChannel):
             raise CallerGone("the worker has died")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.title)
+@pytest.mark.parametrize(
+    "scenario",
+    [scenario for scenario in SCENARIOS if not scenario.counts_tries],
+    ids=lambda scenario: scenario.title,
+)
 def test_another_worker_goes_on_at_every_step(scenario, tmp_path):
     """Whichever prompt a worker dies at, another one goes on there; nothing is ordered twice.
 

@@ -6,6 +6,8 @@ import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
 from billing import outbox
 from billing.clock import FixedClock
 from billing.database import Database
@@ -14,6 +16,7 @@ from billing.importing import import_bills, import_lines
 from billing.limits import Limits
 from billing.links import Links
 from billing.numbers import parse_number
+from billing.schema import email_requests
 from callflows.services import Services
 from tests.calls.scenario import BILLS, LINES, Scenario, Sent
 
@@ -29,14 +32,15 @@ class World:
         self.database = Database(f"sqlite:///{folder}/calls.db")
         self.database.migrate()
         for report in (
-            import_lines(self.database, io.StringIO(LINES), now=NOW),
-            import_bills(self.database, io.StringIO(BILLS), now=NOW),
+            import_lines(self.database, io.StringIO(LINES)),
+            import_bills(self.database, io.StringIO(BILLS)),
         ):
             assert not report.rejected, report.rejected
+        most = 5 if scenario.sms_used else 1000
         self.desk = Desk(
             self.database,
             self.clock,
-            limits=Limits(caller_per_day=10, destination_per_day=5, destination_per_hour=5),
+            limits=Limits(caller_per_day=1000, destination_per_day=most, destination_per_hour=most),
             links=Links(b"0123456789abcdef0123", lifetime=timedelta(hours=24)),
         )
         self.services = Services(desk=self.desk, clock=self.clock)
@@ -57,10 +61,20 @@ class World:
     def sent(self) -> list[Sent]:
         """The messages that the call has ordered, oldest first."""
         return [
-            Sent(job.kind, job.payload["to"], job.payload.get("names"))
+            Sent(job.kind, job.payload["to"], self._names(job))
             for job in self._orders()
             if job.id not in self._before
         ]
+
+    def _names(self, job: outbox.Job) -> bool | None:
+        """Whether names go out with it; for an image that is asked for, its request knows."""
+        if job.kind != "sms.email_link":
+            return job.payload.get("names")
+        wanted = select(email_requests.c.names).where(
+            email_requests.c.reference == job.payload["request"]
+        )
+        with self.database.read() as conn:
+            return bool(conn.execute(wanted).scalar_one())
 
     def close(self) -> None:
         """Close the database."""
