@@ -117,18 +117,9 @@ def redis_url(shared_redis: EmbeddedRedis) -> str:
 
 
 @pytest.fixture
-def outbox_url(tmp_path: Path) -> str:
-    """A migrated database for the job tests."""
-    url = f"sqlite:///{tmp_path}/outbox.db"
-    database = Database(url)
-    database.migrate()
-    database.close()
-    return url
-
-
-@pytest.fixture
-def outbox_database(outbox_url: str) -> Iterator[Database]:
-    database = Database(outbox_url)
+def outbox_database(database_url: str) -> Iterator[Database]:
+    """A migrated database of either kind."""
+    database = Database(database_url)
     yield database
     database.close()
 
@@ -164,10 +155,10 @@ class Consumers:
 
 
 @pytest.fixture
-def consumers(outbox_url: str, tmp_path: Path) -> Iterator[Consumers]:
+def consumers(database_url: str, tmp_path: Path) -> Iterator[Consumers]:
     folder = tmp_path / "sandbox"
     folder.mkdir()
-    starter = Consumers(outbox_url, folder)
+    starter = Consumers(database_url, folder)
     yield starter
     for process in starter.running:
         if process.poll() is None:
