@@ -34,8 +34,9 @@ _log = logging.getLogger(__name__)
 class Messages:
     """Renders and sends every message of the service.
 
-    `link_base` is what a link's token is put behind (`https://…/e/`); `android_url` and `ios_url`
-    are the app's (A6); `operator` is the name in the head of a bill's image.
+    `link_base` is where subscribers reach our pages (`https://pay.example`); the link that asks
+    for an e-mail address is its page `/e/<token>`. `android_url` and `ios_url` are the app's (A6);
+    `operator` is the name in the head of a bill's image.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Messages:
         self._links = links
         self._sms = sms
         self._mail = mail
-        self._link_base = link_base
+        self._link_base = link_base.rstrip("/") + "/e/"
         self._apps = {"android": android_url, "ios": ios_url}
         self._operator = operator
 

@@ -51,7 +51,7 @@ class Chain:
             links,
             sms=HttpSms(sms_url, form={"to": "{to}", "text": "{text}"}),
             mail=SmtpMail("localhost", smtp_port, sender="bills@example.net", ca_file=CERT),
-            link_base="https://pay.example/e/",
+            link_base="https://pay.example",
             android_url="https://app.example/a",
             ios_url="https://app.example/i",
         )

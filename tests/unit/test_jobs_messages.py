@@ -71,7 +71,7 @@ class House:
             self.links,
             sms=self.sent,
             mail=self.sent,
-            link_base="https://pay.example/e/",
+            link_base="https://pay.example/",
             android_url="https://app.example/android",
             ios_url="https://app.example/ios",
         )
