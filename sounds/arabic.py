@@ -116,7 +116,7 @@ class Arabic(Speech):
     """Arabic; amounts are in the nominative, dates and years in the genitive.
 
     The rial counts so: ريال واحد, ريالان, ثلاثة ريالات, أحد عشر ريالًا, مئة ريال, ألفا ريال;
-    one and two beyond a hundred are said after it: مئة ريال وريال واحد.
+    one and two beyond a hundred are said after it: مئة ريال وريال واحد, مئة ألف وألفان.
     """
 
     language = "ar"
@@ -204,18 +204,24 @@ class Arabic(Speech):
 
     def _scaled(self, group: int, scale: str, more: bool, before_noun: bool) -> Names:
         """One group with its scale word; ``more`` if lower groups follow with «و»."""
-        head: Names = () if group <= 2 else self._below_1000_of[group]
         last_two = group % 100
-        if group == 2:
-            form = "two-of" if before_noun and not more else "two"
-        elif 3 <= last_two <= 10:
+        construct = before_noun and not more
+        scales = self._scale_wa if more else self._scale
+        if last_two in (1, 2):
+            form = "one" if last_two == 1 else "two-of" if construct else "two"
+            if group == last_two:
+                return (scales[scale, form],)
+            # مئة ألف وألفان: one and two are said after the round number.
+            hundreds = self._below_1000_of[group - last_two]
+            return (*hundreds, self._scale_wa[scale, "one"], scales[scale, form])
+        if 3 <= last_two <= 10:
             form = "few"
-        elif 11 <= last_two <= 99:
+        elif last_two:
             # Before its noun the scale word loses its tanwin: أحد عشر ألفَ ريال.
-            form = "one" if before_noun and not more else "many"
+            form = "one" if construct else "many"
         else:
             form = "one"
-        return (*head, (self._scale_wa if more else self._scale)[scale, form])
+        return (*self._below_1000_of[group], scales[scale, form])
 
     def counted(self, number: int, noun: str) -> Names:
         if noun != "rial":

@@ -61,7 +61,8 @@ class Speech(ABC):
         self._add("key/star", self.STAR)
         self._add("key/hash", self.HASH)
         self._add_words()
-        self._keys = {str(digit): (self._name(f"digit/{digit}"),) for digit in range(10)}
+        self._digits = {str(digit): self._name(f"digit/{digit}") for digit in range(10)}
+        self._keys = {str(digit): (self._name(f"number/{digit}"),) for digit in range(10)}
         self._keys |= {"*": (self._name("key/star"),), "#": (self._name("key/hash"),)}
         self.date = functools.lru_cache(maxsize=4096)(self._date)
         self.phone = functools.lru_cache(maxsize=4096)(self._phone)
@@ -119,7 +120,7 @@ class Speech(ABC):
         names: list[str] = []
         for position, digit in enumerate(digits, 1):
             last_of_group = position % 3 == 0 or position == len(digits)
-            names += self._keys[digit]
+            names.append(self._digits[digit])
             names.append(silence(GROUP_PAUSE_MS if last_of_group else DIGIT_PAUSE_MS))
         return tuple(names)
 

@@ -76,7 +76,10 @@ def number(value: int, language: str) -> str:
 
 
 def counted(value: int, noun: str, language: str) -> str:
-    """A number and its noun in agreement; the numeral stands first in every language."""
+    """A number and its noun in agreement; the numeral stands first in every language.
+
+    A plain space between them: a no-break space would push an English SMS out of GSM-7.
+    """
     forms = _NOUNS[language][noun]
     if language == "ru":
         form = forms[_russian_plural(value)]
@@ -84,7 +87,7 @@ def counted(value: int, noun: str, language: str) -> str:
         form = forms[1 if 3 <= value % 100 <= 10 else 2 if 11 <= value % 100 <= 99 else 0]
     else:
         form = forms[0 if value == 1 else -1]
-    return f"{number(value, language)}\u00a0{form}"
+    return f"{number(value, language)} {form}"
 
 
 def has_noun(noun: str, language: str) -> bool:
