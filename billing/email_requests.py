@@ -49,7 +49,11 @@ class EmailPage:
     number: str | None
 
 
-_ASK = insert(email_requests).on_conflict_do_nothing(index_elements=[email_requests.c.key])
+_ASK = (
+    insert(email_requests)
+    .on_conflict_do_nothing(index_elements=[email_requests.c.key])
+    .returning(email_requests.c.id)
+)
 
 _NEWEST = (
     select(email_requests)
@@ -85,7 +89,9 @@ _CLOSE = (
     )
 )
 
-_REMEMBER = insert(inbound_messages).on_conflict_do_nothing()
+_REMEMBER = (
+    insert(inbound_messages).on_conflict_do_nothing().returning(inbound_messages.c.message_id)
+)
 
 _REPLIES = {
     Answer.ACCEPTED: "sms.email_accepted",
@@ -123,8 +129,8 @@ def ask(
             "created_at": now,
             "expires_at": expires_at,
         },
-    )
-    if created.rowcount == 0:
+    ).one_or_none()
+    if created is None:
         return False
     payload = {
         "to": to,
@@ -145,8 +151,8 @@ def answer_by_sms(
     A message delivered twice is answered once. Replies that accept nothing are counted like any
     message to that mobile: a machine that answers every reply with another message falls silent.
     """
-    seen = conn.execute(_REMEMBER, {"message_id": message_id[:_LONGEST_MESSAGE_ID], "at": now})
-    if seen.rowcount == 0:
+    identity = message_id[:_LONGEST_MESSAGE_ID]
+    if conn.execute(_REMEMBER, {"message_id": identity, "at": now}).one_or_none() is None:
         return Answer.REPEATED
     request = conn.execute(_NEWEST, {"mobile": mobile, "now": now}).one_or_none()
     if request is None:
@@ -158,7 +164,7 @@ def answer_by_sms(
     if answer is Answer.ACCEPTED or _may_reply(conn, counter, mobile, now):
         outbox.put(
             conn,
-            f"email_reply:{message_id[:_LONGEST_MESSAGE_ID]}",
+            f"email_reply:{identity}",
             "sms",
             _REPLIES[answer],
             {"to": mobile, "language": language},

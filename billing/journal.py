@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -60,15 +60,16 @@ class Call:
 
 
 _new_call = insert(calls)
-# What is known later is added; what was known is never lost to a worker that knows less.
+_put = _new_call.excluded
+# What is known later is added; what was known is not lost to a worker that knows less.
 _PUT_CALL = _new_call.on_conflict_do_update(
     index_elements=[calls.c.call_id],
     set_={
-        "ended_at": _new_call.excluded.ended_at,
-        "line": _new_call.excluded.line,
-        "language": _new_call.excluded.language,
-        "outcome": _new_call.excluded.outcome,
-        "methods": _new_call.excluded.methods,
+        "ended_at": func.coalesce(_put.ended_at, calls.c.ended_at),
+        "line": func.coalesce(_put.line, calls.c.line),
+        "language": func.coalesce(_put.language, calls.c.language),
+        "outcome": func.coalesce(_put.outcome, calls.c.outcome),
+        "methods": func.coalesce(func.nullif(_put.methods, ""), calls.c.methods),
     },
 )
 _PUT_STEPS = insert(call_steps).on_conflict_do_nothing()
@@ -95,7 +96,7 @@ class Journal:
     def write(self, header: CallHeader, steps: Sequence[Step]) -> None:
         """Write a call and a batch of its steps; the same batch again changes nothing.
 
-        The header of a later batch replaces that of an earlier one, but for start and numbers.
+        The header of a later batch adds to that of an earlier one; start and numbers stay.
 
         Raises:
             Unavailable: the database is locked or away; nothing was written.

@@ -76,7 +76,9 @@ class Failure:
     failed_at: datetime
 
 
-_PUT = insert(outbox).on_conflict_do_nothing(index_elements=[outbox.c.key])
+# Whether a row comes back says whether it was written; a row count beside RETURNING, which
+# SQLAlchemy adds on PostgreSQL by itself, would not.
+_PUT = insert(outbox).on_conflict_do_nothing(index_elements=[outbox.c.key]).returning(outbox.c.id)
 
 
 def put(
@@ -99,7 +101,7 @@ def put(
         now: the moment it is written.
         available_at: not to be done before; at once when None.
     """
-    result = conn.execute(
+    row = conn.execute(
         _PUT,
         {
             "key": key,
@@ -109,8 +111,8 @@ def put(
             "available_at": available_at or now,
             "created_at": now,
         },
-    )
-    return result.rowcount == 1
+    ).one_or_none()
+    return row is not None
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:

@@ -1,0 +1,293 @@
+"""A batch of new bills: remainders carried, IDs computed, charges posted to the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+# This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
+from sqlalchemy.dialects.postgresql import insert
+
+from billing import ledger
+from billing.bill_ids import SERVICE_CODES, THOUSAND, compute_bill_id, compute_payment_id
+from billing.csv_rows import Rejected, Report, Row
+from billing.entities import instalment, payable
+from billing.errors import InvalidIds, InvalidRow
+from billing.schema import bill_ids, bill_lines, bills, lines, payment_ids
+
+
+@dataclass(frozen=True, slots=True)
+class BillRow:
+    """A row of the file. Without IDs ``amount`` is the charges, else the whole bill (rials)."""
+
+    number: str
+    period: int
+    year: int
+    amount: int
+    bill_id: str | None
+    payment_id: str | None
+    due_date: date
+
+
+@dataclass(slots=True)
+class _Remainder:
+    """Rials below a thousand that an earlier bill has left; ``bill`` is None while it is new."""
+
+    year: int
+    period: int
+    amount: int
+    bill: int | None
+    new: dict[str, Any] | None = None
+
+
+_LINES = select(lines.c.id, lines.c.number, lines.c.kind).where(
+    lines.c.number.in_(bindparam("numbers", expanding=True))
+)
+
+_CHARGES = (
+    select(bill_lines.c.amount)
+    .where(bill_lines.c.bill == bills.c.id, bill_lines.c.kind == "charges")
+    .scalar_subquery()
+)
+
+_left = bills.c.amount - bills.c.paid - bills.c.carried_out
+
+_KNOWN = select(
+    bills.c.id,
+    bills.c.line_id,
+    bills.c.year,
+    bills.c.period,
+    bills.c.amount,
+    bills.c.bill_id,
+    bills.c.due_date,
+    func.coalesce(_CHARGES, 0).label("charges"),
+).where(
+    bills.c.line_id.in_(bindparam("line_ids", expanding=True)),
+    bills.c.year.in_(bindparam("years", expanding=True)),
+    bills.c.period.in_(bindparam("periods", expanding=True)),
+)
+
+_KNOWN_IDS = select(payment_ids.c.bill, payment_ids.c.payment_id).where(
+    payment_ids.c.bill_id.in_(bindparam("bill_ids", expanding=True))
+)
+
+_REMAINDERS = (
+    select(
+        bills.c.id, bills.c.line_id, bills.c.year, bills.c.period, (_left % THOUSAND).label("rest")
+    )
+    .where(bills.c.line_id.in_(bindparam("line_ids", expanding=True)), _left % THOUSAND != 0)
+    .order_by(bills.c.id)
+    .with_for_update()
+)
+
+_OWNERS = select(bill_ids.c.bill_id, bill_ids.c.line_id).where(
+    bill_ids.c.bill_id.in_(bindparam("bill_ids", expanding=True))
+)
+
+_ADD_BILLS = insert(bills).returning(bills.c.id, bills.c.line_id, bills.c.year, bills.c.period)
+
+_CARRY_OUT = (
+    update(bills)
+    .where(bills.c.id == bindparam("bill"))
+    .values(carried_out=bills.c.carried_out + bindparam("rest"))
+)
+
+
+class BillBatch:
+    """One batch of bill rows in one transaction."""
+
+    def __init__(self, conn: Connection, now: datetime) -> None:
+        """Store over ``conn``, a write transaction, at the moment ``now``."""
+        self._conn = conn
+        self._now = now
+        self._report = Report()
+        self._new: dict[tuple[int, int, int], dict[str, Any]] = {}
+        self._carried: dict[tuple[int, int, int], int] = {}
+        self._carry_out: list[dict[str, int]] = []
+        self._postings: list[ledger.Posting] = []
+
+    def store(self, rows: Sequence[Row[BillRow]]) -> Report:
+        """Store the rows that can be stored; report each that cannot."""
+        self._look_up(rows)
+        for row in rows:
+            try:
+                if self._add(row.content):
+                    self._report.loaded += 1
+                else:
+                    self._report.unchanged += 1
+            except (InvalidRow, InvalidIds) as error:
+                self._report.rejected.append(Rejected(row.line_no, str(error)))
+        if self._new:
+            self._insert()
+        return self._report
+
+    def _look_up(self, rows: Sequence[Row[BillRow]]) -> None:
+        contents = [row.content for row in rows]
+        self._lines = {
+            number: (identity, kind)
+            for identity, number, kind in self._conn.execute(
+                _LINES, {"numbers": list({content.number for content in contents})}
+            )
+        }
+        line_ids = [identity for identity, _ in self._lines.values()]
+        self._known = {
+            (row.line_id, row.year, row.period): row
+            for row in self._conn.execute(
+                _KNOWN,
+                {
+                    "line_ids": line_ids,
+                    "years": list({content.year for content in contents}),
+                    "periods": list({content.period for content in contents}),
+                },
+            )
+        }
+        known_ids = {row.bill_id for row in self._known.values()}
+        self._known_ids = (
+            set(map(tuple, self._conn.execute(_KNOWN_IDS, {"bill_ids": list(known_ids)})))
+            if known_ids
+            else set()
+        )
+        self._remainders: dict[int, list[_Remainder]] = {}
+        for row in self._conn.execute(_REMAINDERS, {"line_ids": line_ids}):
+            self._remainders.setdefault(row.line_id, []).append(
+                _Remainder(row.year, row.period, row.rest, row.id)
+            )
+        wanted = set(filter(None, map(self._bill_id_or_none, contents)))
+        self._owners: dict[str, int] = {
+            row.bill_id: row.line_id
+            for row in self._conn.execute(_OWNERS, {"bill_ids": list(wanted)})
+        }
+
+    def _bill_id(self, row: BillRow) -> str:
+        """Return the bill ID given, or computed from the number of a known line."""
+        if row.bill_id is not None:
+            return row.bill_id
+        return compute_bill_id(row.number, self._lines[row.number][1])
+
+    def _bill_id_or_none(self, row: BillRow) -> str | None:
+        try:
+            return self._bill_id(row)
+        except (KeyError, InvalidIds):
+            return None  # `_add` says why
+
+    def _add(self, row: BillRow) -> bool:
+        """Take a row up; False when the bill is known just so."""
+        found = self._lines.get(row.number)
+        if found is None:
+            raise InvalidRow("number: there is no line with it; load lines first")
+        line_id, kind = found
+        key = (line_id, row.year, row.period)
+        known = self._known.get(key)
+        if known is not None:
+            self._compare(row, known)
+            return False
+        bill_id = self._bill_id(row)
+        if bill_id[-2] != SERVICE_CODES[kind]:
+            raise InvalidRow(
+                f"bill ID: service code is {bill_id[-2]}, a {kind} line's is {SERVICE_CODES[kind]}"
+            )
+        if self._owners.setdefault(bill_id, line_id) != line_id:
+            raise InvalidRow("bill ID: belongs to another line")
+        self._create(row, key, bill_id)
+        return True
+
+    def _compare(self, row: BillRow, known: Any) -> None:
+        given = row.payment_id is not None
+        if row.amount != (known.amount if given else known.charges):
+            raise InvalidRow("duplicate: the bill is known with another amount")
+        if row.due_date != known.due_date:
+            raise InvalidRow("duplicate: the bill is known with another due_date")
+        if (row.bill_id is not None and row.bill_id != known.bill_id) or (
+            given and (known.id, row.payment_id) not in self._known_ids
+        ):
+            raise InvalidRow("duplicate: the bill is known with other IDs")
+
+    def _create(self, row: BillRow, key: tuple[int, int, int], bill_id: str) -> None:
+        line_id, year, period = key
+        earlier = [
+            remainder
+            for remainder in self._remainders.get(line_id, [])
+            if (remainder.year, remainder.period) < (year, period)
+        ]
+        carried = sum(remainder.amount for remainder in earlier)
+        amount = row.amount
+        if row.payment_id is None:
+            amount += carried
+        elif carried > amount:
+            # The issuer cannot have carried more than the bill asks for: it stays to be carried.
+            earlier, carried = [], 0
+        payment_id = row.payment_id or compute_payment_id(bill_id, instalment(amount), year, period)
+        self._take(line_id, earlier)
+        bill = {
+            "line_id": line_id,
+            "year": year,
+            "period": period,
+            "amount": amount,
+            "carried_out": 0,
+            "bill_id": bill_id,
+            "payment_id": payment_id,
+            "due_date": row.due_date,
+            # Less than a thousand rials is not paid by itself: the next bill asks for it.
+            "status": "open" if payable(amount) else "paid",
+            "settled_at": None if payable(amount) else self._now,
+        }
+        self._new[key] = bill
+        self._carried[key] = carried
+        rest = amount % THOUSAND
+        if rest:
+            self._remainders.setdefault(line_id, []).append(
+                _Remainder(year, period, rest, None, bill)
+            )
+        if amount > carried:
+            self._postings.append(
+                ledger.Posting(
+                    f"bill:{row.number}:{year}:{period}",
+                    "bill",
+                    [ledger.Transfer(ledger.receivable(line_id), ledger.REVENUE, amount - carried)],
+                )
+            )
+
+    def _take(self, line_id: int, earlier: list[_Remainder]) -> None:
+        for remainder in earlier:
+            self._remainders[line_id].remove(remainder)
+            if remainder.new is not None:
+                remainder.new["carried_out"] += remainder.amount
+            elif remainder.bill is not None:
+                self._carry_out.append({"bill": remainder.bill, "rest": remainder.amount})
+
+    def _insert(self) -> None:
+        conn = self._conn
+        conn.execute(
+            insert(bill_ids).on_conflict_do_nothing(),
+            [
+                {"bill_id": bill["bill_id"], "line_id": bill["line_id"]}
+                for bill in self._new.values()
+            ],
+        )
+        rows = conn.execute(_ADD_BILLS, list(self._new.values()))
+        ids = {(row.line_id, row.year, row.period): row.id for row in rows}
+        parts = []
+        for key, bill in self._new.items():
+            carried = self._carried[key]
+            for kind, amount in (("charges", bill["amount"] - carried), ("carried", carried)):
+                if amount:
+                    parts.append({"bill": ids[key], "kind": kind, "amount": amount})
+        conn.execute(bill_lines.insert(), parts)
+        conn.execute(
+            payment_ids.insert(),
+            [
+                {
+                    "bill_id": bill["bill_id"],
+                    "payment_id": bill["payment_id"],
+                    "bill": ids[key],
+                }
+                for key, bill in self._new.items()
+            ],
+        )
+        if self._carry_out:
+            conn.execute(_CARRY_OUT, self._carry_out)
+        ledger.post_many(conn, self._postings, self._now)
