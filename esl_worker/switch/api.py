@@ -34,7 +34,7 @@ def run_api(switch: Switch, text: str) -> str:
         return f"-ERR {name} Command not found!\n"
     uuid, _, rest = argument.strip(" ").partition(" ")
     if not uuid:
-        return f"-USAGE: {name} <uuid>\n"
+        return f"-USAGE: {_USAGE[name]}\n"
     channel = switch.channels.get(uuid)
     if channel is None:
         return _NO_CHANNEL
@@ -48,7 +48,7 @@ def _getvar(channel: Channel, name: str) -> str:
 def _setvar(channel: Channel, text: str) -> str:
     name, _, value = text.partition(" ")
     if not name:
-        return "-USAGE: uuid_setvar <uuid> <var> [value]\n"
+        return f"-USAGE: {_USAGE['uuid_setvar']}\n"
     channel.set(name, value or None)
     return "+OK\n"
 
@@ -66,7 +66,7 @@ def _kill(channel: Channel, cause: str) -> str:
 def _broadcast(channel: Channel, text: str) -> str:
     path, _, leg = text.partition(" ")
     if not path:
-        return "-USAGE: <uuid> <path> [aleg|bleg|holdb|both]\n"
+        return f"-USAGE: {_USAGE['uuid_broadcast']}\n"
     application, separator, argument = path.partition("::")
     if not separator:
         application, argument = "playback", path
@@ -86,7 +86,7 @@ def _broadcast(channel: Channel, text: str) -> str:
 def _transfer(channel: Channel, text: str) -> str:
     words = text.split()
     if not words:
-        return "-USAGE: <uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]\n"
+        return f"-USAGE: {_USAGE['uuid_transfer']}\n"
     channel.transfer(*words[:3])
     return "+OK\n"
 
@@ -152,4 +152,13 @@ _CHANNEL: dict[str, Callable[[Channel, str], str]] = {
     "uuid_recv_dtmf": _receive_dtmf,
     "uuid_setvar": _setvar,
     "uuid_transfer": _transfer,
+}
+_USAGE = {
+    "uuid_break": "<uuid> [all]",
+    "uuid_broadcast": "<uuid> <path> [aleg|bleg|holdb|both]",
+    "uuid_getvar": "<uuid> <var>",
+    "uuid_kill": "<uuid> [cause]",
+    "uuid_recv_dtmf": "<uuid> <dtmf_data>",
+    "uuid_setvar": "<uuid> <var> [value]",
+    "uuid_transfer": "<uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]",
 }

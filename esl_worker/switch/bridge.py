@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from esl_worker.switch.causes import cause as cause_named
+from esl_worker.switch.channel import forwards_left
 from esl_worker.switch.profile import Profile
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def _try(channel: Channel, dial: str, options: Mapping[str, str]) -> str:
     if kind == "loopback" and rest:
         extension, _, context = rest.partition("/")
         context = context.partition("/")[0] or channel.profile.context
+        if forwards_left(channel) <= 0:
+            return _failed(channel, b_uuid, extension, "EXCHANGE_ROUTING_ERROR")
         if channel.switch.dialplan.find(context, extension) is not None:
             return _talk(channel, b_uuid, extension, context, options)
         return _failed(channel, b_uuid, extension, "NO_ROUTE_DESTINATION")
@@ -94,15 +97,15 @@ def _try(channel: Channel, dial: str, options: Mapping[str, str]) -> str:
     channel.set("sip_invite_failure_status", "503")
     channel.set("sip_invite_failure_phrase", "Service Unavailable")
     channel.set("sip_hangup_phrase", "Service Unavailable")
-    cause = _failed(channel, b_uuid, callee, "NORMAL_TEMPORARY_FAILURE")
+    # Only a far end that was reached leaves a last cause; error/… has none.
+    channel.set("last_bridge_hangup_cause", "NORMAL_TEMPORARY_FAILURE")
     channel.set("last_bridge_proto_specific_hangup_cause", "sip:503")
-    return cause
+    return _failed(channel, b_uuid, callee, "NORMAL_TEMPORARY_FAILURE")
 
 
 def _failed(channel: Channel, uuid: str, callee: str, cause: str) -> str:
     _append(channel, "originated_legs", f"{uuid};Outbound Call;{callee}")
     _append(channel, "originate_causes", f"{uuid};{cause}")
-    channel.set("last_bridge_hangup_cause", cause)
     channel.set("originate_disposition", cause)
     channel.set("DIALSTATUS", cause)
     channel.set("originate_failed_cause", cause)
@@ -141,7 +144,8 @@ def _talk(
         for name in (channel.get("export_vars") or "").split(",")
         if name and (value := channel.variables.get(name)) is not None
     }
-    far = switch.originate(profile, _FarEnd(channel), {**exported, **options})
+    forwards = {"max_forwards": str(forwards_left(channel))}
+    far = switch.originate(profile, _FarEnd(channel), {**exported, **options, **forwards})
     timeout = options.get("call_timeout") or channel.get("call_timeout") or "60"
     until = clock.now() + (int(timeout[:9]) if timeout.isdecimal() else 60)
     while channel.ready and not far.down and far.answer_state != "answered":

@@ -184,9 +184,11 @@ class Channel:
         return self.clock.now() - self.began
 
     def get(self, name: str) -> str | None:
-        """The value of a channel variable (or caller profile field); None when unset."""
+        """A variable of the channel, a field of its profile, a global one; None when unset."""
         value = self.variables.get(name)
-        return value if value is not None else self.profile.field(name)
+        if value is None:
+            value = self.profile.field(name)
+        return value if value is not None else self.switch.globals.get(name)
 
     def set(self, name: str, value: str | None) -> None:
         """Set a variable; None or "" unsets it. A name that is set again moves to the end."""
@@ -333,13 +335,16 @@ class Channel:
             self.pre_answer()
         if self._depth > MAX_DEPTH:
             return False
-        uuid = self.variables.pop("app_uuid", None) or str(uuids.uuid4())
+        bus = self.switch.bus
+        uuid = self.variables.pop("app_uuid", None)
+        if uuid is None and (bus.wants("CHANNEL_EXECUTE") or bus.wants("CHANNEL_EXECUTE_COMPLETE")):
+            uuid = str(uuids.uuid4())
+        uuid = uuid or ""
         argument = self.expand(argument) if argument else None
         self._last_app = (name, argument)
         self.set("current_application", name)
         self.set("current_application_data", argument)
         self.set("current_application_response", None)
-        bus = self.switch.bus
         data = [] if argument is None else [("Application-Data", argument)]
         bus.fire("CHANNEL_EXECUTE", self, ("Application", name), *data, ("Application-UUID", uuid))
         self._break = False
@@ -457,7 +462,7 @@ class Channel:
         source = (
             f"{int(self.clock.epoch())}:{uuids.uuid4()}:bl_xfer:{extension}/{context}/{dialplan}"
         )
-        forwards = _integer(self.variables.get("max_forwards", str(MAX_TRANSFERS))) - 1
+        forwards = forwards_left(self)
         if forwards <= 0:
             self.hangup("EXCHANGE_ROUTING_ERROR", by="application")
             return
@@ -559,6 +564,11 @@ _CODEC = [
     ("Channel-Write-Codec-Rate", "8000"),
     ("Channel-Write-Codec-Bit-Rate", "64000"),
 ]
+
+
+def forwards_left(channel: Channel) -> int:
+    """How often the call may still be transferred or bridged on, after this time."""
+    return _integer(channel.variables.get("max_forwards", str(MAX_TRANSFERS))) - 1
 
 
 def _integer(text: str) -> int:

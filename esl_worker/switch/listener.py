@@ -100,6 +100,8 @@ class Listener:
         try:
             self._sock.settimeout(1.0)
             self._sock.sendall(protocol.disconnect_notice(self.channel.uuid))
+            # Unread commands would make closing alone a reset, and the notice might be lost.
+            self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
         finally:
@@ -235,14 +237,15 @@ class Listener:
         if word.startswith("bgapi "):
             return self._background(line[6:], command.headers.get("job-uuid"))
         if word.startswith("log"):
-            return protocol.reply(f"+OK log level {line[3:].strip() or 'debug'} [7]")
+            # There is no log to send; who asks for one is told what FreeSWITCH would say.
+            return protocol.reply("-ERR permission denied")
         if word.startswith("linger"):
             return protocol.reply(self._set_linger(line[6:]))
         if word.startswith("nolinger"):
             self._linger = None
             return protocol.reply("+OK will not linger")
         if word.startswith("nolog"):
-            return protocol.reply("+OK no longer logging")
+            return protocol.reply("-ERR not loging")  # sic
         if word.startswith("event"):
             return protocol.reply(self._events_on(line[5:].split()))
         if word.startswith("nixevent"):

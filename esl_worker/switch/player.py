@@ -46,7 +46,7 @@ def play(
     """
     if not file or not channel.ready or not channel.media:
         return Played.GONE
-    prompt = channel.switch.sounds.prompt(file, channel.get("sound_prefix"))
+    prompt = channel.switch.sounds.prompt(file, channel.variables.get("sound_prefix"))
     for name in prompt.missing:
         channel.switch.missing[name] += 1
         channel.caller.event("missing", {"file": name})

@@ -33,6 +33,7 @@ class Switch:
         channels: the live calls by uuid.
         missing: how often each missing sound file was asked for.
         calls_total: calls since the switch was made.
+        globals: variables that every channel has unless it sets its own.
     """
 
     hostname = "embedded"
@@ -54,6 +55,7 @@ class Switch:
         self.channels: dict[str, Channel] = {}
         self.missing: Counter[str] = Counter()
         self.calls_total = 0
+        self.globals = {"hostname": self.hostname, "sound_prefix": str(sounds_dir)}
 
     def call(
         self,
