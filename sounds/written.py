@@ -25,8 +25,9 @@ from sounds.russian import plural as _russian_plural
 LRM = "\u200e"
 RIGHT_TO_LEFT = frozenset({"fa", "ar"})
 
-# Harakat without tanwin fath (which ordinary spelling keeps: لطفاً, ريالًا), and the stress accent.
-_MARKS = str.maketrans("", "", "\u064c\u064d\u064e\u064f\u0650\u0651\u0652\u0301")
+# Harakat, dagger alif and the stress accent. Tanwin fath stays where ordinary spelling has it
+# (لطفاً, ريالًا, بناءً), which is everywhere but on ة.
+_MARKS = str.maketrans("", "", "\u064c\u064d\u064e\u064f\u0650\u0651\u0652\u0670\u0301")
 _NUMERALS: dict[str, dict[int, int]] = {
     "fa": str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹"),
     "ar": str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩"),
@@ -60,7 +61,7 @@ _NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
 
 def plain(text: str) -> str:
     """The text without the marks that only serve the speaker."""
-    return text.translate(_MARKS)
+    return text.translate(_MARKS).replace("ة\u064b", "ة")
 
 
 def numerals(text: str, language: str) -> str:

@@ -20,6 +20,7 @@ from sounds import (
     PhraseError,
     RecordingError,
     load_catalogue,
+    written,
 )
 from sounds.catalogue import MAX_RECORDINGS
 
@@ -89,7 +90,7 @@ def test_written_text_is_clean(key: str, language: str) -> None:
     assert text == text.strip()
     assert not re.search(r"[{}\[\]]", text)
     assert "  " not in text
-    assert not re.search("[\u064e-\u0652\u0301]", text)
+    assert not re.search("[\u064e-\u0652\u0670\u0301]", text)
     if "name@example.com" not in text:
         foreign = "[A-Za-zа-яА-Я]" if language in ("fa", "ar") else "[\u0600-\u06ff]"
         without_slots = text.replace("سارا", "")
@@ -264,6 +265,20 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
     """A wrong folder is noticed at once."""
     with pytest.raises(CatalogueError, match="no phrase files"):
         load_catalogue(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("marked", "shown"),
+    [
+        ("هٰذِهِ مَرَّةً أُخرى", "هذه مرة أخرى"),
+        ("شُكرًا، رِيالًا، بِناءً", "شكرًا، ريالًا، بناءً"),
+        ("لطفاً عددِ", "لطفاً عدد"),
+        ("за\u0301мок", "замок"),
+    ],
+)
+def test_marks_for_the_speaker_are_not_shown(marked: str, shown: str) -> None:
+    """Vowels and stress help the speaker; what is shown is spelled as people spell."""
+    assert written.plain(marked) == shown
 
 
 # -- right to left ------------------------------------------------------------------------------
