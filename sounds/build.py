@@ -24,6 +24,7 @@ from typing import Any, TextIO
 from sounds import voice, wav
 from sounds.catalogue import PAUSES_MS, Catalogue, ScriptLine, load_catalogue
 from sounds.errors import PhraseError, RecordingError, VoiceError
+from sounds.respelling import respell
 from sounds.speech import silence
 
 INDEX = "index.json"
@@ -100,7 +101,8 @@ def build(
         elif language == "silence":
             mark = _fingerprint("silence", name.encode())
         else:
-            mark = _fingerprint(voice.settings(language, slow), line.text.encode())
+            said = respell(line.text, language)
+            mark = _fingerprint(voice.settings(language, slow), said.encode())
         fresh[name] = {"fingerprint": mark, "text": line.text}
         fresh[name]["source"] = "studio" if source else "synthesiser"
         old = index.get(name)

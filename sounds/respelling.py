@@ -2,7 +2,8 @@
 
 espeak-ng's Persian rules know no unstressed «و» (-o), and its Arabic rules trip over a vowel mark
 before shadda, over a doubled letter after the article, over long vowels without their short mark,
-and over the ending -ūn/-īn. A human speaker reads the catalogue's own text.
+and over the ending -ūn/-īn; in Russian it misplaces the stress of a few words. A human speaker
+reads the catalogue's own text.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ _PERSIAN_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # «صد و بیست» is sad-o-bist: the conjunction is a short o on the word before it.
     (re.compile(r"(?<=\w) و(?= |$)"), _DAMMA),
 )
-_RULES = {"ar": _ARABIC_RULES, "fa": _PERSIAN_RULES}
+_RUSSIAN_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # It stresses these on the second syllable; in double brackets stand its own phonemes.
+    (re.compile(r"\bсорок\b"), "[[s'orVk]]"),
+    (re.compile(r"\bгорода\b"), "[[g'orVda#]]"),
+)
+_RULES = {"ar": _ARABIC_RULES, "fa": _PERSIAN_RULES, "ru": _RUSSIAN_RULES}
 
 
 def respell(text: str, language: str) -> str:

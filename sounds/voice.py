@@ -27,6 +27,7 @@ _SLOW = 0.75
 _SYNCHRONOUS = 2
 _RATE = 1
 _UTF8 = 1
+_PHONEMES = 0x100
 _CHARACTERS = 1
 _DONT_EXIT = 0x8000
 _CALLBACK = ctypes.CFUNCTYPE(
@@ -86,7 +87,9 @@ def _synthesise(text: str, language: str, pace: int) -> tuple[array[int], int]:
         failed = (
             library.espeak_SetVoiceByName(_VOICES[language].encode())
             or library.espeak_SetParameter(_RATE, pace, 0)
-            or library.espeak_Synth(data, len(data), 0, _CHARACTERS, 0, _UTF8, None, None)
+            or library.espeak_Synth(
+                data, len(data), 0, _CHARACTERS, 0, _UTF8 | _PHONEMES, None, None
+            )
         )
         if failed:
             raise VoiceError(f"espeak-ng refuses {text!r} in {language} (error {failed})")

@@ -86,10 +86,12 @@ def test_text_without_sound_is_an_error() -> None:
         ("ar", "خَمسَة", "خَمسَه"),
         ("ar", "خَمسَة وَعِشرون", "خَمسَة وَعِشرُونْ"),
         ("ru", "счёт", "счёт"),
+        ("ru", "сорок два", "[[s'orVk]] два"),
+        ("ru", "сорокового", "сорокового"),
     ],
 )
 def test_respelling_helps_the_synthesiser(language: str, text: str, expected: str) -> None:
-    """The Persian conjunction, the Arabic article, long vowels and pausal endings."""
+    """The Persian conjunction, the Arabic article, long vowels pausal endings; stress in Russian."""
     assert respell(text, language) == expected
 
 
