@@ -91,7 +91,7 @@ def test_text_without_sound_is_an_error() -> None:
     ],
 )
 def test_respelling_helps_the_synthesiser(language: str, text: str, expected: str) -> None:
-    """The Persian conjunction, the Arabic article, long vowels pausal endings; stress in Russian."""
+    """Persian «و», the Arabic article, long vowels and pausal endings, Russian stress."""
     assert respell(text, language) == expected
 
 
