@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     smtp_user: str | None = Field(None, description="mail server's user")
     smtp_password: SecretStr | None = Field(None, description="mail server's password")
     max_attempts: Annotated[int, Field(ge=1)] = Field(
-        8, description="tries of a job before it is in the failed list"
+        12, description="tries of a job (over some hours) before it is in the failed list"
     )
 
     # who may speak to us (generated into state_dir/secrets/ where empty)

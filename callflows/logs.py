@@ -16,6 +16,9 @@ from typing import Any
 
 call_id: ContextVar[str] = ContextVar("call_id", default="")
 
+# Libraries that tell at level INFO what nobody needs to know.
+CHATTY = ("alembic", "rq", "urllib3", "werkzeug")
+
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;]+@[^\s@<>\"',;]+\.[^\s@<>\"',;)]+")
 _LINK = re.compile(r"(/e/)[A-Za-z0-9_\-.~%]+")
 _SECRET = re.compile(
@@ -100,3 +103,5 @@ def configure(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))

@@ -46,6 +46,15 @@ class LazyGroup(click.Group):
         command: click.Command = sys.modules[module].command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what billing or the configuration cannot do is no traceback."""
+        from billing.errors import BillingError
+
+        try:
+            return super().invoke(ctx)
+        except (BillingError, ConfigError) as error:
+            raise click.ClickException(str(error)) from error
+
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)
 @click.version_option(package_name="callflows", prog_name="callflows")

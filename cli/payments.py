@@ -34,7 +34,13 @@ def parked(limit: int) -> None:
 def retry(payment: int) -> None:
     """Post a parked PAYMENT again."""
     parts = Parts(settings_of())
-    if not payments.retry_parked(parts.database, payment, parts.clock.now()):
-        raise click.ClickException(f"payment {payment} is not parked")
+    try:
+        parked = payments.retry_parked(parts.database, payment, parts.clock.now())
+    except LookupError:
+        parked = False
+    if not parked:
+        raise click.ClickException(
+            f"payment {payment} is not parked; `callflows payments parked` lists those that are"
+        )
     parts.nudge()
     click.echo(f"payment {payment} is posted again; `callflows queues` shows the job")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from callflows.config import LANGUAGES, ConfigError, Settings
 from cli.parts import Parts
 from cli.worker import address, run_worker
 
 log = logging.getLogger(__name__)
-
-QUEUES = ("billing", "sms", "email", "reports")
 
 
 def worker(settings: Settings) -> None:
@@ -79,8 +77,8 @@ def relay(settings: Settings) -> None:
     process.run()
 
 
-def jobs(settings: Settings) -> None:
-    """Consumes all queues, postings first."""
+def jobs(settings: Settings, queues: Sequence[str]) -> None:
+    """Consumes some queues, the first one first."""
     from jobs.messages import Messages
     from jobs.postings import Postings
     from jobs.retrying import Retrying
@@ -101,7 +99,7 @@ def jobs(settings: Settings) -> None:
     )
     postings = Postings(parts.desk, parts.nudge)
     run_consumer(
-        QUEUES,
+        queues,
         database=parts.database,
         redis_url=settings.redis(),
         clock=parts.clock,

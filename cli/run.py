@@ -19,6 +19,9 @@ from cli.main import settings_of
 if TYPE_CHECKING:
     from jobs.redis_server import EmbeddedRedis
 
+QUEUES = ("billing", "sms", "email", "reports")
+# Served in strict order by one process; two keep a flood of SMS from starving mail.
+CONSUMERS = (("billing", "sms"), ("email", "reports"))
 PARTS = ("worker", "relay", "jobs", "web", "dashboard")
 STOP_S = 15.0
 # A part that dies is started again, at first at once, then ever slower.
@@ -34,13 +37,20 @@ STEADY_S = 60.0
     help="Run just this part, in this process (for systemd, containers).",
 )
 @click.option(
+    "--queue",
+    "queues",
+    type=click.Choice(QUEUES),
+    multiple=True,
+    help="With --only jobs: serve this queue, the first one first; default: all.",
+)
+@click.option(
     "--consumers",
-    type=click.IntRange(1, 64),
+    type=click.IntRange(1, 32),
     default=1,
     show_default=True,
-    help="Consumer processes of the queues.",
+    help="Consumer processes for each pair of queues.",
 )
-def command(only: str | None, consumers: int) -> None:
+def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     """Start all parts: Redis, worker, relay, consumers, pages, queue dashboard.
 
     Redis is started only if none answers at redis_url. Ctrl-C stops everything; running calls are
@@ -50,12 +60,15 @@ def command(only: str | None, consumers: int) -> None:
     Examples:
       callflows run
       callflows run --only worker
+      callflows run --only jobs --queue email --queue reports
       CALLFLOWS_REDIS_URL=redis://redis.example:6379/0 callflows run --only jobs
     """
     settings = settings_of()
     logs.configure(settings.log_format, settings.log_level)
+    if queues and only != "jobs":
+        raise click.UsageError("--queue goes with --only jobs")
     if only is not None:
-        run_part(only, settings)
+        run_part(only, settings, queues or QUEUES)
         return
     with Supervisor(settings, consumers=consumers) as supervisor:
         supervisor.start()
@@ -63,14 +76,28 @@ def command(only: str | None, consumers: int) -> None:
         supervisor.watch()
 
 
-def run_part(name: str, settings: Settings) -> None:
+def run_part(name: str, settings: Settings, queues: tuple[str, ...]) -> None:
     """Run one part in this process until it is told to stop."""
     from cli import processes
 
     try:
-        getattr(processes, name)(settings)
+        if name == "jobs":
+            processes.jobs(settings, queues)
+        else:
+            getattr(processes, name)(settings)
     except (ConfigError, OSError) as error:
         raise click.ClickException(f"{name}: {error}") from error
+
+
+def _words_of(part: str, consumers: int) -> list[tuple[str, ...]]:
+    """The command-line words of each process of a part."""
+    if part != "jobs":
+        return [("--only", part)]
+    groups = [
+        ("--only", "jobs", *(word for queue in group for word in ("--queue", queue)))
+        for group in CONSUMERS
+    ]
+    return groups * consumers
 
 
 @dataclass
@@ -78,6 +105,7 @@ class Child:
     """One part in a process of its own."""
 
     name: str
+    words: tuple[str, ...]
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
     deaths: int = 0
@@ -100,9 +128,7 @@ class Supervisor:
         quiet: bool = False,
     ) -> None:
         self.settings = settings
-        self._names = [
-            name for part in parts for name in [part] * (consumers if part == "jobs" else 1)
-        ]
+        self._commands = [(part, words) for part in parts for words in _words_of(part, consumers)]
         self._environment = environment or {}
         self._quiet = quiet
         self._log_file = log_file
@@ -122,8 +148,8 @@ class Supervisor:
 
         Parts(self.settings).database.close()
         self._start_redis()
-        for name in self._names:
-            self._children.append(Child(name, self._spawn(name)))
+        for name, words in self._commands:
+            self._children.append(Child(name, words, self._spawn(words)))
 
     def watch(self) -> None:
         """Start again what dies, until Ctrl-C or SIGTERM."""
@@ -149,7 +175,7 @@ class Supervisor:
                 continue
             child.deaths += 1
             self._say(f"{child.name} ended with code {code}; starting it again")
-            child.process = self._spawn(child.name)
+            child.process = self._spawn(child.words)
             child.started = time.monotonic()
 
     def stop(self) -> None:
@@ -184,9 +210,10 @@ class Supervisor:
             ) from error
         self._redis = server
 
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "cli.main", "run", "--only", name],
+            # -P: a folder of the user's named `web` or `sounds` must not be taken for ours.
+            [sys.executable, "-P", "-m", "cli.main", "run", *words],
             env={**os.environ, **self._environment},
             stdin=subprocess.DEVNULL,
             stderr=self._log_file,

@@ -116,7 +116,10 @@ class WorkerServer(StreamServer):
             session.connect()
             self._handler(session)
         except ConnectionLost as end:
-            log.warning("call %s from %s: %s", session.uuid or "?", address, end)
+            # Closing without a word is a look whether somebody listens, as balancers take.
+            look = not session.uuid and not end.reason.startswith("protocol error")
+            level = logging.INFO if look else logging.WARNING
+            log.log(level, "call %s from %s: %s", session.uuid or "?", address, end)
         except CallerGone:
             log.debug("call %s: the caller has gone", session.uuid)
         except ReplyTimeout as end:

@@ -86,7 +86,7 @@ SCENARIOS: dict[str, Callable[[Any], None]] = {
     ),
     "send": lambda session: watched(session, lambda: session.send("linger")),
     "long": lambda session: watched(
-        session, lambda: session.call_command("playback", "x" * 8_000_000)
+        session, lambda: session.call_command("playback", "x" * 20_000_000)
     ),
     "none": lambda session: watched(
         session,

@@ -51,7 +51,7 @@ class Peer:
         port: int,
         *,
         receive_buffer: int = 0,
-        max_header: int = 1 << 24,
+        max_header: int = 32_000_000,
         make_socket: Callable[[], Any] = socket.socket,
     ) -> None:
         self.sock = make_socket()
