@@ -6,7 +6,7 @@ import uuid as uuids
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from esl_worker.switch.channel import Message
+from esl_worker.switch.inbox import Message
 
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
@@ -54,7 +54,7 @@ def _setvar(channel: Channel, text: str) -> str:
 
 
 def _break(channel: Channel, flags: str) -> str:
-    channel.interrupt(everything="all" in flags)
+    channel.inbox.interrupt(everything="all" in flags)
     return "+OK\n"
 
 
@@ -77,9 +77,9 @@ def _broadcast(channel: Channel, text: str) -> str:
         "lead-frames": "5",  # switch_ivr_broadcast waits five frames (capture 18: 120 ms)
     }
     if leg != "bleg":
-        channel.queue(Message(headers))
+        channel.inbox.queue(Message(headers))
     if leg in ("bleg", "both") and channel.partner is not None:
-        channel.partner.queue(Message(headers))
+        channel.partner.inbox.queue(Message(headers))
     return "+OK Message sent\n"
 
 

@@ -14,9 +14,10 @@ from esl_worker.switch import digits
 from esl_worker.switch.api import seconds_until
 from esl_worker.switch.bridge import bridge
 from esl_worker.switch.causes import cause as cause_named
-from esl_worker.switch.channel import Channel, true
+from esl_worker.switch.channel import Channel
 from esl_worker.switch.listener import Listener
 from esl_worker.switch.player import FRAME_S, Played, play
+from esl_worker.switch.values import integer, true
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,10 @@ def park(channel: Channel, held: Callable[[], bool]) -> None:
         channel.set("park_timeout", None)
     bus.fire("CHANNEL_PARK", channel)
     while channel.ready and held():
-        if channel.queued:
+        if channel.inbox.queued:
             # Messages are looked for once in a frame, so the reply goes out before them.
             channel.clock.sleep(FRAME_S)
-            channel.run_private()
+            channel.inbox.run()
             continue
         if channel.digits:
             channel.take_digit()
@@ -120,7 +121,7 @@ def _socket(channel: Channel, argument: str) -> None:
     # park_timeout or a hangup ends it: the reason to set park_timeout.
     gone = listener.finished
     park(channel, lambda: gone or not listener.finished)
-    channel.run_private()
+    channel.inbox.run()
 
 
 def _connect(channel: Channel, addresses: list[str]) -> socket.socket | None:
@@ -207,8 +208,8 @@ def _sleep(channel: Channel, argument: str) -> None:
     """Sleep; a key ends it and stays waiting, unless `sleep_eat_digits` says to drop keys."""
     until = channel.clock.now() + _integer([argument], 0) / 1000
     eat = true(channel.get("sleep_eat_digits"))
-    while channel.ready and not channel.take_break():
-        if channel.run_private():
+    while channel.ready and not channel.inbox.take_break():
+        if channel.inbox.run():
             continue
         if channel.digits and channel.media:
             if not eat or channel.take_digit() in channel.terminators():
@@ -233,8 +234,8 @@ def _record(channel: Channel, argument: str) -> None:
     seconds = min(hits * SILENCE_S if hits > 0 else 3600.0, float(limit or 3600))
     began = channel.clock.now()
     channel.caller.event("record", {"path": words[0]})
-    while channel.ready and not channel.take_break():
-        if channel.run_private():
+    while channel.ready and not channel.inbox.take_break():
+        if channel.inbox.run():
             continue
         if channel.digits:
             digit = channel.take_digit()
@@ -262,7 +263,7 @@ def _flush_dtmf(channel: Channel, _: str) -> None:
 
 
 def _break(channel: Channel, _: str) -> None:
-    channel.interrupt()
+    channel.inbox.interrupt()
 
 
 def _nothing(_: Channel, __: str) -> None:
@@ -350,11 +351,10 @@ def _word(words: list[str], index: int) -> str:
 
 
 def _integer(words: list[str], index: int, default: int = 0) -> int:
-    """A number as C's atoi reads it: leading digits, else 0; `default` if it is not there."""
+    """The number at `index`; `default` if there is no such word."""
     if index >= len(words):
         return default
-    match = re.match(r"\s*([+-]?[0-9]{1,9})", words[index])
-    return int(match[1]) if match else 0
+    return integer(words[index])
 
 
 APPLICATIONS: dict[str, Application] = {

@@ -161,7 +161,7 @@ def _talk(
         return _failed(channel, uuid, extension, cause)
     _bridged(channel, far, uuid, context)
     while channel.ready and not far.down:
-        if not channel.run_private() and not channel.take_break():
+        if not channel.inbox.run() and not channel.inbox.take_break():
             channel.wait()
     channel.partner = far.partner = None
     cause = far.hangup_cause or "NORMAL_CLEARING"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gevent import Greenlet
@@ -14,9 +14,11 @@ from esl_worker.switch.caller import Caller
 from esl_worker.switch.causes import cause as cause_named
 from esl_worker.switch.causes import q850
 from esl_worker.switch.expansion import Expansion, expand
+from esl_worker.switch.inbox import Inbox
 from esl_worker.switch.player import FRAME_S
 from esl_worker.switch.profile import Profile, Times
 from esl_worker.switch.signal import Signal
+from esl_worker.switch.values import integer, true
 
 if TYPE_CHECKING:
     from esl_worker.switch.events import Headers
@@ -28,14 +30,6 @@ MAX_DEPTH = 15  # applications within applications (SWITCH_MAX_STACKS)
 MAX_TRANSFERS = 70  # FreeSWITCH's max_forwards
 
 _NUMBERS = {"CS_ROUTING": 2, "CS_EXECUTE": 4, "CS_HANGUP": 10, "CS_REPORTING": 11}
-_TRUE = frozenset({"yes", "on", "true", "t", "enabled", "active", "allow"})
-
-
-class Message(NamedTuple):
-    """A `sendmsg` on its way to the channel: header names in lower case, and the body."""
-
-    headers: Mapping[str, str]
-    body: str = ""
 
 
 class Destination(NamedTuple):
@@ -43,13 +37,6 @@ class Destination(NamedTuple):
 
     extension: str
     context: str
-
-
-def true(text: str | None) -> bool:
-    """Whether FreeSWITCH takes the text for yes (switch_true)."""
-    if text is None:
-        return False
-    return text.lower() in _TRUE or (text.lstrip("-").isdigit() and int(text) != 0)
 
 
 class Channel:
@@ -64,6 +51,7 @@ class Channel:
         transferred_to: the last transfer, None if there was none.
         expansions: every ``${…}`` that an argument asked for; API commands were not run.
         digits: keys pressed and not yet taken.
+        inbox: what others want of the call while it runs.
     """
 
     def __init__(self, switch: Switch, profile: Profile, caller: Caller) -> None:
@@ -88,14 +76,10 @@ class Channel:
         self.expansions: list[Expansion] = []
         self.digits: deque[tuple[str, bool]] = deque()
         self.signal = Signal()
+        self.inbox = Inbox(self)
         self.watchers: list[Callable[[], None]] = []
         self._dialled_keys: list[str] = []
-        self._private: deque[Message] = deque()
         self._transfer_asked = False
-        self._break = False
-        self._stop_broadcast = False
-        self._broadcast = False
-        self._event_lock = 0
         self._depth = 0
         self._last_app: tuple[str, str | None] = ("", None)
         self._timers: list[Greenlet[..., Any]] = []
@@ -218,6 +202,11 @@ class Channel:
         """Whether keys must not show up in events (variable `sensitive_dtmf`)."""
         return true(self.variables.get("sensitive_dtmf"))
 
+    @property
+    def too_deep(self) -> bool:
+        """Whether too many applications run inside each other to begin another one."""
+        return self._depth > MAX_DEPTH
+
     def wait(self, seconds: float | None = None) -> None:
         """Sleep until something happens to the channel, at most `seconds` (virtual)."""
         was_down = self.down
@@ -333,7 +322,7 @@ class Channel:
             return False
         elif application.needs_media:
             self.pre_answer()
-        if self._depth > MAX_DEPTH:
+        if self.too_deep:
             return False
         bus = self.switch.bus
         uuid = self.variables.pop("app_uuid", None)
@@ -347,7 +336,7 @@ class Channel:
         self.set("current_application_response", None)
         data = [] if argument is None else [("Application-Data", argument)]
         bus.fire("CHANNEL_EXECUTE", self, ("Application", name), *data, ("Application-UUID", uuid))
-        self._break = False
+        self.inbox.take_break()
         self.set("current_application", name)  # once more, as switch_core_session_exec does
         self._depth += 1
         try:
@@ -365,93 +354,6 @@ class Channel:
                 ("Application-UUID", uuid),
             )
         return True
-
-    def queue(self, message: Message) -> None:
-        """Hand over a message that another greenlet has for this call."""
-        self._private.append(message)
-        self.signal.set()
-
-    @property
-    def queued(self) -> bool:
-        """Whether a message waits that may be taken now."""
-        return bool(self._private) and not self._event_lock
-
-    def run_private(self) -> bool:
-        """Do what the waiting messages say, inside whatever runs now; True if any was done."""
-        ran = False
-        if self._depth > MAX_DEPTH:
-            return False
-        while self.queued:
-            ran = True
-            self.obey(self._private.popleft())
-            if self._break:
-                break
-        return ran
-
-    def obey(self, message: Message) -> None:
-        """Do what a `sendmsg` says (switch_ivr_parse_event)."""
-        headers = message.headers
-        locked = true(headers.get("event-lock"))
-        self._event_lock += locked
-        try:
-            self._obey(headers, message.body)
-        finally:
-            self._event_lock -= locked
-
-    def _obey(self, headers: Mapping[str, str], body: str) -> None:
-        command = headers.get("call-command", "")
-        frames = _integer(headers.get("lead-frames", "0"))
-        if frames > 0 and self.media:
-            self.clock.sleep(min(frames, 500) * FRAME_S)
-        if command == "execute":
-            name = headers.get("execute-app-name")
-            if name:
-                self._execute_loops(name, headers, body)
-        elif command == "hangup":
-            self.hangup(headers.get("hangup-cause", "NORMAL_CLEARING"), by="application")
-        # "nomedia", "unicast" and "xferext" are accepted and mean nothing here: there is no
-        # audio to take away, and the service does not use inline extensions.
-
-    def _execute_loops(self, name: str, headers: Mapping[str, str], body: str) -> None:
-        argument = headers.get("execute-app-arg", "")
-        if not argument and headers.get("content-type", "").lower() == "text/plain":
-            argument = body
-        loops = _integer(headers["loops"]) if "loops" in headers else 1
-        self._stop_broadcast = False
-        outermost, self._broadcast = not self._broadcast, True
-        done = 0
-        while done < loops or loops < 0:
-            began = self.clock.now()
-            if headers.get("event-uuid"):
-                self.set("app_uuid", headers["event-uuid"])
-            self.set("current_loop", str(done + 1))
-            self.set("total_loops", str(loops))
-            if not self.execute(name, argument):
-                break
-            done += 1
-            if not self.ready or self._stop_broadcast or self.clock.now() - began < 0.5:
-                break
-        self.set("current_loop", None)
-        self.set("total_loops", None)
-        if outermost:
-            self._broadcast = False
-        if self._stop_broadcast:
-            self._broadcast = False
-            self._break = True
-
-    def interrupt(self, *, everything: bool = False) -> None:
-        """End the running prompt (`uuid_break`); with `everything`, those around it too."""
-        if everything:
-            self._private.clear()
-        if self._broadcast:
-            self._stop_broadcast = True
-        self._break = True
-        self.signal.set()
-
-    def take_break(self) -> bool:
-        """Whether a break was asked for; asking takes it."""
-        asked, self._break = self._break, False
-        return asked
 
     def transfer(self, extension: str = "service", dialplan: str = "", context: str = "") -> None:
         """Leave this extension for another one (blind transfer)."""
@@ -568,11 +470,4 @@ _CODEC = [
 
 def forwards_left(channel: Channel) -> int:
     """How often the call may still be transferred or bridged on, after this time."""
-    return _integer(channel.variables.get("max_forwards", str(MAX_TRANSFERS))) - 1
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text.strip()[:9])
-    except ValueError:
-        return 0
+    return integer(channel.variables.get("max_forwards", str(MAX_TRANSFERS))) - 1

@@ -156,7 +156,7 @@ def _collect(channel: Channel, buffer: list[str], question: Question) -> tuple[G
     timeout = between if buffer else first
     began = channel.clock.now()
     while channel.ready:
-        channel.run_private()
+        channel.inbox.run()
         while channel.digits:
             # Digits come before the timer: one typed in time counts, however busy we are.
             timeout = between

@@ -20,9 +20,10 @@ from gevent import socket
 from esl_worker.frames import CommandFrame, CommandReader, ProtocolError
 from esl_worker.switch import events, protocol
 from esl_worker.switch.api import run_api
-from esl_worker.switch.channel import Message, true
 from esl_worker.switch.events import Event
+from esl_worker.switch.inbox import Message
 from esl_worker.switch.signal import Signal
+from esl_worker.switch.values import true
 
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
@@ -335,11 +336,11 @@ class Listener:
             other = self.channel.switch.channels.get(uuid)
             if other is None:
                 return f"-ERR invalid session id [{uuid}]"
-            other.queue(message)
+            other.inbox.queue(message)
         elif self._async or true(command.headers.get("async")):
-            self.channel.queue(message)
+            self.channel.inbox.queue(message)
         else:
-            self.channel.obey(message)
+            self.channel.inbox.obey(message)
         return "+OK"
 
     def _background(self, text: str, job: str | None) -> bytes:

@@ -11,6 +11,8 @@ import wave
 from dataclasses import dataclass
 from pathlib import Path
 
+from esl_worker.switch.values import integer
+
 RATE = 8000  # samples a second of the telephone channel
 FOREVER = float("inf")
 
@@ -83,7 +85,7 @@ class Sounds:
         scheme, separator, rest = text.partition("://")
         if separator:
             if scheme == "silence_stream":
-                milliseconds = _number(rest.split(",")[0])
+                milliseconds = integer(rest.split(",")[0])
                 return Prompt((text,), FOREVER if milliseconds < 0 else milliseconds / 1000)
             if scheme == "tone_stream":
                 return Prompt((text,), _tone_seconds(rest))
@@ -124,11 +126,6 @@ class Sounds:
 def _pieces(text: str) -> list[str]:
     """A file string's pieces; FreeSWITCH takes 128 and leaves the rest together in the last."""
     return [piece for piece in text.split("!", 127) if piece]
-
-
-def _number(text: str) -> int:
-    match = re.match(r"\s*([+-]?\d{1,9})", text)
-    return int(match[1]) if match else 0
 
 
 def _tone_seconds(text: str) -> float:

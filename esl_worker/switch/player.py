@@ -63,10 +63,10 @@ def play(
         if not channel.ready:
             ended = Played.GONE
             break
-        if channel.take_break():
+        if channel.inbox.take_break():
             ended = Played.BREAK
             break
-        if channel.run_private():
+        if channel.inbox.run():
             # What ran inside has taken the line; a frame of this prompt follows it.
             if channel.ready:
                 channel.clock.sleep(FRAME_S)

@@ -221,6 +221,29 @@ def test_a_value_that_doubles_itself_ends(place: Place) -> None:
     place(worker)
 
 
+def test_arguments_in_a_body_and_loops(place: Place) -> None:
+    """A text/plain body is the argument; loops repeat what takes half a second or more."""
+
+    def worker(client: Client) -> None:
+        client.sock.sendall(
+            b"sendmsg\ncall-command: execute\nexecute-app-name: set\n"
+            b"content-type: text/plain\ncontent-length: 9\n\na=x: y\n\nz"
+        )
+        assert client.read()[0]["Reply-Text"] == "+OK"
+        client.execute("playback", "silence_stream://600", "\nloops: 3")
+        client.execute("playback", "silence_stream://200", "\nloops: 3")
+        uuid = client.getvar("uuid")
+        message = "call-command: hangup\nhangup-cause: USER_BUSY"
+        assert client.command("sendmsg nobody\n" + message) == "-ERR invalid session id [nobody]"
+        assert client.command(f"sendmsg {uuid}\n{message}") == "+OK"
+
+    channel, caller = place(worker)
+    assert channel.variables["a"] == "x: y\n\nz"
+    assert channel.hangup_cause == "USER_BUSY"
+    heard = [step.recordings[0] for step in caller.transcript if step.kind == "heard"]
+    assert heard == ["silence_stream://600"] * 3 + ["silence_stream://200"]
+
+
 def test_commands_may_be_pipelined(place: Place) -> None:
     """Three commands in one write are answered in order, the last one when it has ended."""
 

@@ -18,6 +18,7 @@ from esl_worker.switch.causes import cause, q850
 from esl_worker.switch.expansion import Expansion, expand
 from esl_worker.switch.media import FILE_STRING_LEAD_S, FOREVER, Sounds
 from esl_worker.switch.protocol import reply, url_encode
+from esl_worker.switch.values import integer, true
 
 
 @pytest.mark.parametrize("name", [each for each in captures.NAMES if "json" not in each])
@@ -237,3 +238,21 @@ def test_a_step_for_json_has_only_what_it_says() -> None:
         "recordings": ["fa/one.wav"],
         "seconds": 1.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12", 12), (" -3x", -3), ("+5", 5), ("x1", 0), ("", 0), ("١٢", 0), ("9" * 30, 10**10 - 1)],
+)
+def test_numbers_are_read_as_c_does(text: str, number: int) -> None:
+    """Leading ASCII digits, else 0; absurd lengths are cut."""
+    assert integer(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"),
+    [("true", True), ("On", True), ("2", True), ("0", False), ("2x", False), (None, False)],
+)
+def test_what_freeswitch_takes_for_yes(text: str | None, yes: bool) -> None:
+    """Its words for yes, and numbers that are not 0."""
+    assert true(text) is yes
