@@ -141,7 +141,7 @@ def compute_bill_id(number: str, kind: Kind) -> str:
         InvalidIds: more than three digits stand before the last eight.
     """
     if number.startswith("+98"):
-        digits = number[3:]  # every Iranian number is ten digits; no need to parse it again
+        digits = number[3:]  # the country code is known, so there is nothing to look up
     else:
         digits = split(number)[1]
     file, company = digits[-8:], digits[:-8].zfill(3)

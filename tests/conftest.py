@@ -262,10 +262,10 @@ def load(database: Database, clock: FixedClock) -> Callable[..., None]:
     """Loads CSV rows (without header) of lines and bills; all of them have to be good."""
 
     def load_rows(lines: list[str], bills: list[str]) -> None:
-        reports = [import_lines(database, [LINES_HEADER, *lines])]
-        if bills:
-            reports.append(import_bills(database, [BILLS_HEADER, *bills], now=clock.now()))
-        assert [report.rejected for report in reports] == [[]] * len(reports)
+        loaded = import_lines(database, [LINES_HEADER, *lines])
+        assert loaded.rejected == []
+        loaded = import_bills(database, [BILLS_HEADER, *bills], now=clock.now())
+        assert loaded.rejected == []
 
     return load_rows
 
