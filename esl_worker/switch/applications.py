@@ -113,6 +113,12 @@ def _socket(channel: Channel, argument: str) -> None:
     listener = Listener(channel, sock, asynchronous=asynchronous, full="full" in flags)
     if not asynchronous:
         listener.run()
+        if channel.ready and true(channel.get("socket_resume")):
+            # `resume` on a sync socket leaves the call in CS_RESET, where nothing goes on
+            # (measured); who sends it loses the takeover by the next action.
+            channel.state = "CS_RESET"
+            while not channel.down:
+                channel.wait()
         return
     gevent.spawn(listener.run)
     while channel.ready and not listener.connected and not listener.finished:

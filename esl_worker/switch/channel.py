@@ -29,7 +29,7 @@ MAX_KEYS = 100  # waiting keys; the oldest go first, as in switch_channel_queue_
 MAX_DEPTH = 15  # applications within applications (SWITCH_MAX_STACKS)
 MAX_TRANSFERS = 70  # FreeSWITCH's max_forwards
 
-_NUMBERS = {"CS_ROUTING": 2, "CS_EXECUTE": 4, "CS_HANGUP": 10, "CS_REPORTING": 11}
+_NUMBERS = {"CS_ROUTING": 2, "CS_EXECUTE": 4, "CS_RESET": 9, "CS_HANGUP": 10, "CS_REPORTING": 11}
 
 
 class Destination(NamedTuple):

@@ -399,6 +399,23 @@ def test_a_dead_worker_hands_the_call_to_the_next_one(tmp_path: Path, mode: str)
     assert [step.seconds for step in caller.transcript if step.kind == "heard"] == [1.0]
 
 
+def test_resume_strands_a_sync_call(tmp_path: Path) -> None:
+    """After `resume` no further action runs: the caller hears nothing until a hangup."""
+
+    def worker(client: Client) -> None:
+        client.command("connect")
+        client.execute("answer")
+        assert client.command("resume") == "+OK"
+
+    house = House(tmp_path, worker)
+    channel = house.switch.call("2000", "1", caller=ScriptedCaller([]))
+    house.switch.clock.later(20, channel.hang_up)
+    house.ended(channel)
+    house.close()
+    assert channel.elapsed() >= 20
+    assert channel.hung_up_by == "caller"
+
+
 def test_hosts_are_tried_in_order_and_refusals_fall_through(tmp_path: Path) -> None:
     """A dead host, a worker that refuses by closing, then the apology and its hangup."""
     refusals = []
