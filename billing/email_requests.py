@@ -19,6 +19,7 @@ from billing.errors import InvalidAddress, Limited
 from billing.limits import Counter
 from billing.links import Links, fingerprint
 from billing.schema import bills, email_requests, inbound_messages, lines
+from billing.texts import storable
 
 _LONGEST_MESSAGE_ID = 128
 
@@ -151,7 +152,7 @@ def answer_by_sms(
     A message delivered twice is answered once. Replies that accept nothing are counted like any
     message to that mobile: a machine that answers every reply with another message falls silent.
     """
-    identity = message_id[:_LONGEST_MESSAGE_ID]
+    identity = storable(message_id, _LONGEST_MESSAGE_ID)
     if conn.execute(_REMEMBER, {"message_id": identity, "at": now}).one_or_none() is None:
         return Answer.REPEATED
     request = conn.execute(_NEWEST, {"mobile": mobile, "now": now}).one_or_none()

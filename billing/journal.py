@@ -18,6 +18,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from billing.database import Database
 from billing.schema import call_steps, calls
+from billing.texts import storable
+
+_LONGEST_NUMBER = 64
 
 Kind = Literal["heard", "pressed", "event"]
 
@@ -105,8 +108,8 @@ class Journal:
             "call_id": header.call_id,
             "started_at": header.started_at,
             "ended_at": header.ended_at,
-            "caller": header.caller,
-            "dialled": header.dialled,
+            "caller": _shown(header.caller),
+            "dialled": _shown(header.dialled),
             "line": header.line,
             "language": header.language,
             "outcome": header.outcome,
@@ -117,10 +120,15 @@ class Journal:
             batch = {
                 "call_id": header.call_id,
                 "seq": steps[0].seq,
-                "steps": json.dumps(
-                    [(step.seq, step.at_ms, step.state, step.kind, step.data) for step in steps],
-                    ensure_ascii=False,
-                    separators=(",", ":"),
+                "steps": storable(
+                    json.dumps(
+                        [
+                            (step.seq, step.at_ms, step.state, step.kind, step.data)
+                            for step in steps
+                        ],
+                        ensure_ascii=False,
+                        separators=(",", ":"),
+                    )
                 ),
             }
 
@@ -164,6 +172,11 @@ class Journal:
         statement = _HEADER.order_by(calls.c.started_at.desc()).limit(limit)
         with self._database.read() as conn:
             return [_header(row) for row in conn.execute(statement)]
+
+
+def _shown(number: str | None) -> str | None:
+    # What the other side claims to be: any text of any length.
+    return None if number is None else storable(number, _LONGEST_NUMBER)
 
 
 def _header(row: Any) -> CallHeader:

@@ -162,10 +162,12 @@ def claim(
         .order_by(outbox.c.available_at, outbox.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)  # PostgreSQL; on SQLite there is one writer
+        # A CTE is run once; as a subquery PostgreSQL might run it again and claim past the limit.
+        .cte("chosen")
     )
     statement = (
         update(outbox)
-        .where(outbox.c.id.in_(chosen.scalar_subquery()))
+        .where(outbox.c.id.in_(select(chosen.c.id)))
         .values(
             claimed_until=now + timedelta(seconds=lease_s),
             claimed_by=worker,

@@ -309,27 +309,9 @@ def test_the_same_file_twice_at_once_loads_once(
 
 
 _field = st.one_of(
-    st.sampled_from(
-        [
-            "",
-            "02188776655",
-            "09123456789",
-            "fixed",
-            "mobile",
-            "fa",
-            "8",
-            "1405",
-            "17450",
-            "2026-12-05",
-            "8877665502145",
-            "1750804",
-            '"',
-            "a@b.ir",
-            "۸",
-            "-1",
-            "99999999999999999",
-        ]
-    ),
+    st.sampled_from(LINES.split(",") + FIXED.split(",")),
+    st.sampled_from(["", "8", "1405", "17450", "2026-12-05", "8877665502145", "1750804"]),
+    st.sampled_from(['"', "۸", "-1", "9" * 17, "mobile", "09123456789"]),
     st.text(max_size=12),
 )
 _row = st.lists(_field, min_size=1, max_size=10).map(",".join)

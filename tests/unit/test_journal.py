@@ -37,6 +37,18 @@ def test_what_is_written_is_read(journal: Journal, header: CallHeader) -> None:
     assert (call.header, call.steps) == (header, steps)
 
 
+def test_a_hostile_caller_is_written_down_harmlessly(journal: Journal, header: CallHeader) -> None:
+    """NUL, broken UTF-8 and endless text in caller ID and steps cost no journal."""
+    hostile = "\x00\udcff'; DROP TABLE calls; --" + "x" * 10_000
+    journal.write(replace(header, caller=hostile), _steps(1, 1, "\x00\udcffسلام"))
+    call = journal.read("c1")
+    assert call is not None
+    assert call.header.caller is not None
+    assert call.header.caller.startswith("?'; DROP")
+    assert len(call.header.caller) <= 64
+    assert call.steps[0].data == {"text": "\x00?سلام"}
+
+
 def test_an_unknown_call_is_none(journal: Journal) -> None:
     """Nothing is made up."""
     assert journal.read("nobody") is None

@@ -121,9 +121,11 @@ def test_a_job_given_back_comes_again_at_its_time(
     assert not outbox.retry_later(database, job, "again", clock.now())
     assert claim() == []
     clock.advance(5)
-    (again,) = claim("w2")
+    (again,) = claim("w1")
     assert again.attempts == 2
     assert not outbox.fail(database, job, "old claim", clock.now())
+    assert not outbox.retry_later(database, job, "old claim", clock.now())
+    assert outbox.fail(database, again, "held", clock.now())
 
 
 def test_a_failed_job_is_listed_and_can_be_retried(
