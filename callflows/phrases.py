@@ -11,6 +11,9 @@ from datetime import date
 from billing.entities import Bill, Line
 from sounds import Phrase
 
+# Rials: numbers are said up to twelve digits.
+LARGEST_SPOKEN = 999_999_999_999
+
 WELCOME = Phrase("welcome")
 ASK_LINE_NUMBER = Phrase("ask_line_number")
 INVALID_NUMBER = Phrase("invalid_number")
@@ -53,6 +56,8 @@ def line_unknown(number: str) -> Phrase:
 def open_bills(line: Line, bills: Sequence[Bill]) -> Phrase:
     """How many bills are open, and what they come to together (rials)."""
     total = sum(bill.payable for bill in bills)
+    if total > LARGEST_SPOKEN:
+        return Phrase("open_bills_large", number=line.number, count=len(bills))
     return Phrase("open_bills", number=line.number, count=len(bills), total=total)
 
 

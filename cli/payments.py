@@ -35,12 +35,12 @@ def retry(payment: int) -> None:
     """Post a parked PAYMENT again."""
     parts = Parts(settings_of())
     try:
-        parked = payments.retry_parked(parts.database, payment, parts.clock.now())
-    except LookupError:
-        parked = False
-    if not parked:
+        outcome = payments.retry_parked(parts.database, payment, parts.clock.now())
+    except LookupError as error:
         raise click.ClickException(
             f"payment {payment} is not parked; `callflows payments parked` lists those that are"
-        )
+        ) from error
+    if outcome.status == "parked":
+        raise click.ClickException(f"payment {payment} stays parked: {outcome.reason}")
     parts.nudge()
-    click.echo(f"payment {payment} is posted again; `callflows queues` shows the job")
+    click.echo(f"payment {payment} is posted ({outcome.result})")

@@ -11,7 +11,7 @@ import math
 
 from billing.clock import Clock
 from billing.desk import Desk
-from billing.entities import Bill, Line
+from billing.entities import Bill
 from billing.entities import BillView as Printed
 from billing.links import Links
 from billing.outbox import Job
@@ -137,7 +137,7 @@ class Messages:
         printed = self._bill(job)
         bill, language = printed.bill, job.payload["language"]
         image = render(
-            bill_view(bill, printed.line, names=job.payload["names"]),
+            BillView.of(printed.line, bill, names=job.payload["names"]),
             language,
             self._catalogue,
             operator=self._operator,
@@ -167,29 +167,6 @@ class Messages:
     def _send(self, job: Job, phrase: Phrase) -> None:
         text = self._catalogue.text(phrase, job.payload["language"])
         self._sms.send(job.payload["to"], text, job.key)
-
-
-def bill_view(bill: Bill, line: Line, *, names: bool) -> BillView:
-    """What the image of a bill may show; names only where they may leave (A9)."""
-    charges = bill.amount - bill.carried
-    return BillView(
-        number=bill.number,
-        kind=bill.kind,
-        first_name=line.first_name if names else None,
-        last_name=line.last_name if names else None,
-        period=bill.period,
-        year=bill.year,
-        amount=bill.amount,
-        lines=(("charges", charges), ("carried", bill.carried))
-        if bill.carried
-        else (("charges", charges),),
-        paid=bill.paid,
-        payable=bill.instalment,
-        bill_id=bill.bill_id,
-        payment_id=bill.payment_id,
-        due_date=bill.due_date,
-        barcode=bill.barcode,
-    )
 
 
 def _bill_slots(bill: Bill) -> dict[str, object]:

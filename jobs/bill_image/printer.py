@@ -111,6 +111,8 @@ def _content(view: BillView, language: str, catalogue: Catalogue, operator: str)
     lines.append((words("amount"), amount(view.amount), False))
     if view.paid:
         lines.append((words("paid"), amount(view.paid), False))
+    if view.remainder:
+        lines.append((words("remainder"), amount(view.remainder), False))
     lines.append((words("payable"), amount(view.payable), True))
     return {
         "language": language,

@@ -28,6 +28,7 @@ VIEW = BillView(
     lines=(("charges", 128_744), ("carried", 712)),
     paid=0,
     payable=129_000,
+    remainder=456,
     bill_id="9174639504124",
     payment_id="12908190",
     due_date=date(2026, 12, 6),
@@ -249,7 +250,7 @@ def test_no_field_for_address_or_postal_code():
     """A9: the type holds nothing but this; a further field is a decision, not an accident."""
     assert {field.name for field in dataclasses.fields(BillView)} == {
         "number", "kind", "first_name", "last_name", "period", "year", "amount", "lines", "paid",
-        "payable", "bill_id", "payment_id", "due_date", "barcode",
+        "payable", "remainder", "bill_id", "payment_id", "due_date", "barcode",
     }  # fmt: skip
     with pytest.raises((AttributeError, TypeError)):
         VIEW.address = "somewhere"

@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from pydantic import SecretStr
 
 from callflows.config import ConfigError, Settings, load
 
@@ -35,12 +36,13 @@ def test_environment_is_stronger_than_the_file(monkeypatch, tmp_path):
 def test_every_key_has_an_environment_variable(key, monkeypatch):
     """A wrong value in any key's variable is named, or (free text) taken."""
     monkeypatch.setenv(f"CALLFLOWS_{key.upper()}", "?? ?")
+    told = ""
     try:
-        settings = load()
+        value = getattr(load(), key)
+        told = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     except ConfigError as error:
-        assert key in str(error)
-    else:
-        assert "??" in str(getattr(settings, key)) or "***" in str(getattr(settings, key))
+        told = str(error)
+    assert key in told or "?? ?" in told
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,7 @@ def test_a_generated_secret_is_kept_private_and_the_same_for_all(tmp_path):
     settings = load(state_dir=tmp_path / "state")
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(settings.secret("link_key")))
-        for _ in range(8)
+        threading.Thread(target=lambda: found.append(settings.secret("link_key"))) for _ in range(8)
     ]
     for thread in threads:
         thread.start()

@@ -20,8 +20,9 @@ from billing.outbox import Job
 from gateways.errors import Permanent, Temporary
 from gateways.mail import Mail
 from gateways.sms import SmsReceipt
+from jobs.bill_image import BillView
 from jobs.daily_report import DailyReport
-from jobs.messages import Messages, bill_view
+from jobs.messages import Messages
 from jobs.postings import Postings
 from sounds import Phrase, load_catalogue
 
@@ -223,7 +224,7 @@ def test_the_image_gets_names_only_where_they_may_leave(house):
     """Two views of one bill: the lines of the bill add up to its amount."""
     bill = replace(house.bill, carried=567)
     line = house.desk.opening(FIXED).line
-    own, other = bill_view(bill, line, names=True), bill_view(bill, line, names=False)
+    own, other = BillView.of(line, bill, names=True), BillView.of(line, bill, names=False)
     assert own.name == "Zahra Ahmadi"
     assert other.name is None
     assert sum(rials for _, rials in own.lines) == own.amount == 1234567
