@@ -263,7 +263,7 @@ def _kept_secret(folder: Path, key: str) -> str:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / key
     if not file.exists():
-        draft = folder / f".{key}.{os.getpid()}"
+        draft = folder / f".{key}.{secrets.token_hex(8)}"
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_hex(32))
         with contextlib.suppress(FileExistsError):
