@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from callflows.runner import run
 from callflows.services import Services
 from esl_worker.call import FreeSwitchChannel
 from esl_worker.journal import JournalWriter
-from esl_worker.session import Session
+from esl_worker.session import ChannelData, Session
 from sounds import Catalogue
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ UNKNOWN_NUMBER = "UNALLOCATED_NUMBER"
 
 FlowMaker = Callable[[Services], Flow]
 PLACE = ("flow", "state", "visits", "context")
+# How many workers have had the call before: numbers the journal's steps.
+LEG = f"{PREFIX}leg"
+_SMALL = re.compile(r"[0-9]{1,3}")
 
 
 class Worker:
@@ -72,6 +76,8 @@ class Worker:
             if (value := data.variable(f"{PREFIX}{name}")) is not None
         }
         language = data.variable(f"{PREFIX}language")
+        leg = leg_of(data) if place else 0
+        elapsed_s = elapsed_of(data) if place else 0.0
         data.release()
         name = place.get(f"{PREFIX}flow") or self._numbers.get(channel.dialled)
         maker = self._flows.get(name or "")
@@ -82,11 +88,13 @@ class Worker:
         known = next((each for each in LANGUAGES if each == language), None)
         call = Call(
             channel,
-            Journal(),
+            Journal(leg=leg, elapsed_s=elapsed_s),
             language=known or self._language,
             language_set=known is not None,
             timers=self._timers,
         )
+        if leg:
+            channel.keep({LEG: str(leg)})
         flow = maker(self._services)
         clock = self._services.clock
         self._journals.begin(call, clock.now())
@@ -111,3 +119,17 @@ class Worker:
             return None
         call.journal.event("resumed")
         return start
+
+
+def leg_of(data: ChannelData) -> int:
+    """How many workers have had a call that comes with a place."""
+    had = data.variable(LEG) or ""
+    return (int(had) if _SMALL.fullmatch(had) else 0) + 1
+
+
+def elapsed_of(data: ChannelData) -> float:
+    """Seconds since the call was answered, by the switch's own clock; 0 where it does not say."""
+    now, answered = data.get("Event-Date-Timestamp"), data.get("Caller-Channel-Answered-Time")
+    if not (now and answered and now.isdecimal() and answered.isdecimal() and int(answered)):
+        return 0.0
+    return max(0.0, (int(now) - int(answered)) / 1e6)
