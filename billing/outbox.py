@@ -302,15 +302,19 @@ def retry_failed(
     return database.write(lambda conn: conn.execute(statement).rowcount)
 
 
-def due(database: Database, now: datetime, limit: int = 1000) -> list[Due]:
+def due(
+    database: Database, now: datetime, limit: int = 1000, *, queue: Queue | None = None
+) -> list[Due]:
     """Return rows that nobody holds and that could be done now, oldest first: for the relay.
+
+    Of one queue, or of all.
 
     Raises:
         Unavailable: the database is locked or away.
     """
     statement = (
         select(outbox.c.id, outbox.c.queue, outbox.c.attempts)
-        .where(_is_due(now))
+        .where(_is_due(now), *_selected(queue, None))
         .order_by(outbox.c.available_at, outbox.c.id)
         .limit(limit)
     )

@@ -155,6 +155,10 @@ class Settings(BaseSettings):
         12, description="tries of a job (over some hours) before it is in the failed list"
     )
 
+    keep_days: Annotated[int, Field(ge=1)] = Field(
+        90, description="days until destinations of sent messages are forgotten"
+    )
+
     # who may speak to us (generated into state_dir/secrets/ where empty)
     payment_key: SecretStr | None = Field(None, description="HMAC key of POST /payments")
     sms_inbound_key: SecretStr | None = Field(None, description="HMAC key of POST /sms/inbound")

@@ -23,6 +23,7 @@ from gateways.sms import SandboxSms, SmsGateway
 from gateways.smtp_mail import SmtpMail
 from jobs.daily_report import DailyReport
 from jobs.nudge import Nudger
+from jobs.retention import Retention
 from sounds import Catalogue, load_catalogue
 
 
@@ -153,6 +154,16 @@ class Parts:
         """The report of each day, into state_dir/reports."""
         folder = self.settings.state_dir / "reports"
         return DailyReport(self.database, self.clock, folder, self.settings.timezone)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """The daily forgetting."""
+        return Retention(self.database, self.clock, self.settings.keep_days)
+
+    def ask_daily(self) -> None:
+        """What the relay asks for once a day."""
+        self.daily_report.ask()
+        self.retention.ask()
 
     @cached_property
     def timers(self) -> Timers:
