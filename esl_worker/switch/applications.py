@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from gevent import socket
 
 from esl_worker.switch import digits
 from esl_worker.switch.api import seconds_until
+from esl_worker.switch.arguments import separate
 from esl_worker.switch.bridge import bridge
 from esl_worker.switch.causes import cause as cause_named
 from esl_worker.switch.channel import Channel
@@ -164,7 +164,7 @@ def _playback(channel: Channel, argument: str) -> None:
 
 
 def _play_and_get_digits(channel: Channel, argument: str) -> None:
-    words = split_arguments(argument, 11)
+    words = separate(argument, 11)
     if not words:
         return
     least = max(0, _integer(words, 0))
@@ -187,7 +187,7 @@ def _play_and_get_digits(channel: Channel, argument: str) -> None:
 
 
 def _read(channel: Channel, argument: str) -> None:
-    words = split_arguments(argument, 7)
+    words = separate(argument, 7)
     if not words:
         return
     least = max(1, _integer(words, 0))
@@ -291,7 +291,7 @@ def _multiset(channel: Channel, argument: str) -> None:
     delimiter = " "
     if argument.startswith("^^") and len(argument) > 2:
         delimiter, argument = argument[2], argument[3:]
-    for assignment in argument.split(delimiter, 255):
+    for assignment in separate(argument, 256, delimiter):
         if assignment:
             _set(channel, assignment)
 
@@ -322,34 +322,6 @@ def _info(channel: Channel, _: str) -> None:
 
 
 # -- arguments --------------------------------------------------------------------------------
-
-
-def split_arguments(text: str, most: int) -> list[str]:
-    """Words as switch_separate_string cuts them at blanks.
-
-    Several blanks are one, so an empty argument collapses; single quotes keep blanks together;
-    a backslash keeps a quote or blank. The last of `most` words keeps the rest.
-    """
-    words: list[str] = []
-    rest = text.strip(" ")
-    while rest and len(words) < most - 1:
-        match = _WORD.match(rest)
-        if match is None or match.end() == 0:
-            break
-        words.append(_unquote(match[0]))
-        rest = rest[match.end() :].lstrip(" ")
-    if rest:
-        words.append(_unquote(rest))
-    return words
-
-
-_WORD = re.compile(r"(?:'(?:[^'\\]|\\.)*'|\\.|[^ '\\]|['\\])+")
-
-
-def _unquote(word: str) -> str:
-    if len(word) > 1 and word.startswith("'") and word.endswith("'"):
-        word = word[1:-1]
-    return word.replace("\\'", "'").replace("\\s", " ")
 
 
 def _word(words: list[str], index: int) -> str:
