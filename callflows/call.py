@@ -129,7 +129,15 @@ class Channel(Protocol):
 class Call:
     """A conversation's hold on a call: speaks phrases, asks questions, writes the journal."""
 
-    __slots__ = ("_said", "channel", "journal", "language", "language_set", "timers")
+    __slots__ = (
+        "_said",
+        "channel",
+        "handed_over",
+        "journal",
+        "language",
+        "language_set",
+        "timers",
+    )
 
     def __init__(
         self,
@@ -147,6 +155,8 @@ class Call:
         # then does not override it.
         self.language_set = language_set
         self.timers = timers or Timers()
+        # True once the call was transferred: its end is then not the caller's doing.
+        self.handed_over = False
         self._said: list[Phrase] = []
 
     @property
@@ -260,7 +270,9 @@ class Call:
         """
         self.flush()
         self.journal.event("transfer", destination=destination, context=context)
+        self.handed_over = True
         self.channel.transfer(destination, context)
+        self.handed_over = False
 
     def hangup(self) -> None:
         """Play what has been said, then hang up."""

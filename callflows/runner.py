@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 def run(flow: Flow, call: Call, start: State | None = None) -> str:
     """Run a flow from `start` (its initial state by default) to its end; returns how it ended.
 
-    The answer is one of "completed" (we ended the call), "caller_gone" or "trouble". An error of
-    ours is logged and goes to the flow's own words for it: the caller hears a sentence, whatever
-    broke. A second error in a row ends the call.
+    The answer is one of "completed" (we ended the call), "transferred", "caller_gone" or
+    "trouble". An error of ours is logged and goes to the flow's own words for it: the caller hears
+    a sentence, whatever broke. A second error in a row ends the call.
     """
     current = start or flow.at(flow.initial)
     failed = False
@@ -41,4 +41,4 @@ def run(flow: Flow, call: Call, start: State | None = None) -> str:
             flow.visits += 1
             current = following
     except CallerGone:
-        return "caller_gone"
+        return "transferred" if call.handed_over else "caller_gone"
