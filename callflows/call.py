@@ -37,6 +37,10 @@ class CallerGone(BaseException):
     """
 
 
+class HandedOver(CallerGone):
+    """The call was transferred: the conversation is over, the call is not."""
+
+
 class GaveUp(Exception):
     """The caller did not answer a question within the allowed tries.
 
@@ -120,7 +124,7 @@ class Channel(Protocol):
         """Play a prompt and return the digits pressed, without the terminator; "" for none."""
 
     def transfer(self, destination: str, context: str) -> None:
-        """Hand the call over to another extension; the conversation ends with CallerGone."""
+        """Hand the call over to another extension; ends with HandedOver, returns if refused."""
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; returns when the switch has agreed."""
@@ -129,15 +133,7 @@ class Channel(Protocol):
 class Call:
     """A conversation's hold on a call: speaks phrases, asks questions, writes the journal."""
 
-    __slots__ = (
-        "_said",
-        "channel",
-        "handed_over",
-        "journal",
-        "language",
-        "language_set",
-        "timers",
-    )
+    __slots__ = ("_said", "channel", "journal", "language", "language_set", "timers")
 
     def __init__(
         self,
@@ -155,8 +151,6 @@ class Call:
         # then does not override it.
         self.language_set = language_set
         self.timers = timers or Timers()
-        # True once the call was transferred: its end is then not the caller's doing.
-        self.handed_over = False
         self._said: list[Phrase] = []
 
     @property
@@ -266,13 +260,15 @@ class Call:
     def transfer(self, destination: str, context: str) -> None:
         """Play what has been said, then hand the call over.
 
-        Where the switch takes the call away this ends in CallerGone, as a hangup does.
+        Where the switch takes the call away this ends in HandedOver.
         """
         self.flush()
-        self.journal.event("transfer", destination=destination, context=context)
-        self.handed_over = True
-        self.channel.transfer(destination, context)
-        self.handed_over = False
+        try:
+            self.channel.transfer(destination, context)
+        except HandedOver:
+            # Not before: who hangs up in the last prompt is found to be gone by the transfer only.
+            self.journal.event("transfer", destination=destination, context=context)
+            raise
 
     def hangup(self) -> None:
         """Play what has been said, then hang up."""

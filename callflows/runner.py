@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from billing.errors import Unavailable
-from callflows.call import Call, CallerGone, GaveUp
+from callflows.call import Call, CallerGone, GaveUp, HandedOver
 from callflows.flow import Flow, State, place_of
 
 log = logging.getLogger(__name__)
@@ -40,5 +40,7 @@ def run(flow: Flow, call: Call, start: State | None = None) -> str:
                 return "trouble" if failed else "completed"
             flow.visits += 1
             current = following
+    except HandedOver:
+        return "transferred"
     except CallerGone:
-        return "transferred" if call.handed_over else "caller_gone"
+        return "caller_gone"

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from callflows.call import CallerGone, Digits, Prompt
+from callflows.call import CallerGone, Digits, HandedOver, Prompt
 from callflows.flow import PREFIX
 from esl_worker.session import (
     ChannelData,
@@ -106,7 +106,7 @@ class FreeSwitchChannel:
         return self._finish(self._ask(first, last, digits, round(digits.first_s * 1000)), digits)
 
     def transfer(self, destination: str, context: str) -> None:
-        """Hand the call over; ends in CallerGone where the switch has accepted it.
+        """Hand the call over; ends in HandedOver where the switch has accepted it.
 
         In sync mode a transfer is answered at once and takes effect when this socket closes
         (measured), so it is closed here. Returns only if the switch refused.
@@ -119,7 +119,7 @@ class FreeSwitchChannel:
         if self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1].failed:
             return
         self._session.close()
-        raise CallerGone("handed over to another extension")
+        raise HandedOver
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; a caller who is gone already is no error."""
