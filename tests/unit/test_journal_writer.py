@@ -1,4 +1,4 @@
-"""The journal writer: in rounds beside the calls, patient with the database, complete at the end."""
+"""The journal writer: beside the calls, patient with the database, complete at the end."""
 
 from __future__ import annotations
 
