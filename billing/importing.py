@@ -96,6 +96,10 @@ def import_bills(
     computed. With IDs the issuer has done the carrying: amount and IDs must agree. Bills of one
     line stand in the file in the order of their periods, or the remainder waits for the next.
 
+    What a line has paid too much pays its next bill at once: what is left of that gets a payment
+    ID of its own, or the bill is paid. A bill known just so, sent again while it is open, takes
+    credit that has come up since.
+
     Args:
         database: migrated.
         file: a path, or the file's lines as text.
