@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8085", description="how subscribers reach the pages (in SMS links)"
     )
 
+    # the switches
+    control_addresses: list[HostPort] = Field(
+        [], description="event socket of each FreeSWITCH, host:port (JSON list)"
+    )
+    control_password: SecretStr | None = Field(None, description="password of those event sockets")
+
     # the operator
     operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
@@ -183,6 +189,8 @@ class Settings(BaseSettings):
             raise ValueError("sms_http_form: give either this or sms_http_json")
         if self.mail_gateway == "smtp" and not self.smtp_host:
             raise ValueError("smtp_host: needed where mail_gateway is smtp")
+        if self.control_addresses and self.control_password is None:
+            raise ValueError("control_password: needed where control_addresses are given")
         return self
 
     @classmethod
