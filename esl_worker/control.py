@@ -76,7 +76,7 @@ class Timing:
     reconcile_s: float = 15.0
     settle_s: float = 1.0
     retry_s: float = 0.1
-    retry_most_s: float = 30.0
+    retry_most_s: float = 5.0
     refused_s: float = 60.0
     steady_s: float = 10.0
     late_s: float = 10.0
