@@ -23,6 +23,8 @@ from typing import Any, NoReturn, TypeVar
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -160,6 +162,12 @@ class Database:
         """
         config = Config()
         config.set_main_option("script_location", _MIGRATIONS.replace("%", "%%"))
+        with self.read() as connection:
+            # Usually there is nothing to do, and then no lock is wanted: who only looks at the
+            # queues must not wait for a writer.
+            found = MigrationContext.configure(connection).get_current_heads()
+            if set(found) == set(ScriptDirectory.from_config(config).get_heads()):
+                return
         with self.begin() as connection:
             if not self.is_sqlite:
                 # One at a time: whoever comes second finds the work done.

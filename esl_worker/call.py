@@ -65,6 +65,7 @@ class FreeSwitchChannel:
         "caller",
         "dialled",
         "id",
+        "typed",
     )
 
     def __init__(
@@ -79,6 +80,9 @@ class FreeSwitchChannel:
         self.id = data.uuid
         self.caller = data.caller_number
         self.dialled = data.destination
+        # What was collected for a worker that died: the answer to the question which is asked
+        # again by the one that takes over, and need not be.
+        self.typed = ""
 
     def keep(self, place: Mapping[str, str]) -> None:
         """Write the place with the next command; values that did not change are not sent."""
@@ -94,6 +98,9 @@ class FreeSwitchChannel:
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
+        if self.typed:
+            typed, self.typed = self.typed, ""
+            return self._finish(typed, digits)
         first = []
         if digits.secret:
             first.append(execute_command("set", "sensitive_dtmf=true"))
@@ -128,12 +135,6 @@ class FreeSwitchChannel:
         except CallerGone:
             return
 
-    def answer(self) -> None:
-        """Answer the call with the next command, where it is not answered yet."""
-        if not self._answered:
-            self._session.exchange([execute_command("answer", "")], timeout_s=REPLY_TIMEOUT_S)
-            self._answered = True
-
     def _lead(self, keys: Sequence[str] = ()) -> list[Command]:
         """What goes before the playing: answer, and the place with what is about to be heard."""
         commands: list[Command] = []
@@ -164,7 +165,7 @@ class FreeSwitchChannel:
 
     def _files(self, part: _Part) -> str:
         prefix = self._prefix
-        return "file_string://" + "!".join([prefix + name for name in part.names])
+        return f"file_string://{prefix}" + f"!{prefix}".join(part.names)
 
     def _ask(self, first: list[Command], part: _Part, digits: Digits, first_ms: int) -> str:
         """Play a part and collect digits once, after the commands `first`."""

@@ -82,6 +82,36 @@ def test_a_call_that_comes_back_goes_on_in_its_journal(place):
     assert [step.seq // STEPS_A_LEG for step in call.steps] == [0] * 5 + [1] * 7
 
 
+PLACE = {
+    "callflows_flow": "bill",
+    "callflows_visits": "5",
+    "callflows_language": "fa",
+    "callflows_context": '{"line":"+982188776655","own":true,"bill":1,"purpose":"bill"}',
+    "callflows_digits": "09121234567",
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "first"),
+    [
+        ("ask_mobile", "number_read_back,confirm_number"),
+        # Nothing that this release knows: the call begins anew, and takes no key for an answer.
+        ("no_such_state", "welcome,bill_summary,payment_menu"),
+    ],
+)
+def test_keys_collected_for_a_dead_worker_are_not_asked_for_again(place, state, first):
+    """A number keyed in while the worker died is there already, and is used once."""
+    there, _ = place
+    caller = ScriptedCaller(["", "hangup"])
+    variables = {**PLACE, "callflows_state": state}
+    there.switch.call("2000", "02188776655", variables=variables, caller=caller).join()
+    there.close()
+    heard = [step.phrases for step in caller.transcript if step.kind == "heard"]
+    assert heard[0] == first
+    # The next question, which passed without a key, was asked and was not given the old ones.
+    assert heard[-1].startswith("no_input,")
+
+
 def test_each_worker_has_its_own_numbers_for_steps():
     """A third worker's first step comes after all of the second's, and later."""
     second = Journal(lambda: 50.0, leg=1, elapsed_s=10.0)
@@ -116,3 +146,18 @@ def test_the_age_of_a_call_is_the_switch_s(now, answered, seconds):
     headers = {"Event-Date-Timestamp": now, "Caller-Channel-Answered-Time": answered}
     given = {name: value for name, value in headers.items() if value is not None}
     assert elapsed_of(ChannelData(Frame(given))) == pytest.approx(seconds)
+
+
+def test_ways_to_pay_are_those_of_all_workers(place):
+    """What the caller chose with the first worker is still known when the second ends the call."""
+    there, world = place
+    context = PLACE["callflows_context"].replace("}", ',"ways":["bill"]}')
+    variables = {**PLACE, "callflows_context": context, "callflows_state": "menu"}
+    del variables["callflows_digits"]
+    caller = ScriptedCaller(["4", "1", "", "3"])
+    channel = there.switch.call("2000", "02188776655", variables=variables, caller=caller)
+    channel.join()
+    there.close()
+    call = Store(world.database).read(channel.uuid)
+    assert call is not None
+    assert call.header.methods == ("bill", "read")
