@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -52,7 +53,10 @@ class LazyGroup(click.Group):
 
         try:
             return super().invoke(ctx)
-        except (BillingError, ConfigError) as error:
+        except BrokenPipeError:
+            # The reader (`| head`) has seen enough.
+            os._exit(0)
+        except (BillingError, ConfigError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
 

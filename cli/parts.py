@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,8 @@ class Parts:
     """Makes each part once, when it is first asked for."""
 
     def __init__(self, settings: Settings) -> None:
+        # Database, logs, sandbox and reports hold names, addresses and numbers (A9).
+        os.umask(0o077)
         self.settings = settings
         self.clock = SystemClock()
 
