@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8085", description="how subscribers reach the pages (in SMS links)"
     )
 
+    # the switches
+    control_addresses: list[HostPort] = Field(
+        [], description="event socket of each FreeSWITCH, host:port (JSON list)"
+    )
+    control_password: SecretStr | None = Field(None, description="password of those event sockets")
+
     # the operator
     operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")
     region: Annotated[str, AfterValidator(_region)] = Field(

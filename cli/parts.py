@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +27,15 @@ from jobs.daily_report import DailyReport
 from jobs.nudge import Nudger
 from jobs.retention import Retention
 from sounds import Catalogue, load_catalogue
+
+if TYPE_CHECKING:
+    from esl_worker.switches import Switches
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of a `host:port` key."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 class Parts:
@@ -150,6 +160,21 @@ class Parts:
             user=settings.smtp_user,
             password=password.get_secret_value() if password else None,
             ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
+        )
+
+    @cached_property
+    def switches(self) -> Switches:
+        """The control connections; none where control_addresses is empty."""
+        # Here, because gevent is loaded only in the processes that need it.
+        from esl_worker.switches import Switches
+
+        settings = self.settings
+        password = settings.control_password
+        if settings.control_addresses and not (password and password.get_secret_value()):
+            raise ConfigError("control_password: needed where control_addresses are given")
+        return Switches(
+            [address(each) for each in settings.control_addresses],
+            password.get_secret_value() if password else "",
         )
 
     @cached_property

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable, Sequence
 
 from callflows.config import LANGUAGES, ConfigError, Settings
-from cli.parts import Parts
-from cli.worker import address, run_worker
+from cli.parts import Parts, address
+from cli.worker import run_worker
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from callflows.runner import run
 from callflows.services import Services
 from esl_worker.call import RESULT, FreeSwitchChannel
 from esl_worker.journal import JournalWriter
+from esl_worker.live_calls import LiveCalls
 from esl_worker.session import ChannelData, Session
 from sounds import Catalogue
 
@@ -35,7 +36,8 @@ class Worker:
     """What happens in a call's greenlet, from `connect` to the last word.
 
     `flows` maps flow names to their classes, `numbers` dialled numbers to flow names. A call whose
-    channel already names a place was another worker's: it goes on there.
+    channel already names a place was another worker's: it goes on there. `live` knows each call
+    while it lasts, so that it can be ended when its switch has lost it.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Worker:
         *,
         language: Language = "fa",
         timers: Timers | None = None,
+        live: LiveCalls | None = None,
     ) -> None:
+        self._live = live if live is not None else LiveCalls()
         self._services = services
         self._flows = flows
         self._numbers = numbers
@@ -62,12 +66,13 @@ class Worker:
     def __call__(self, session: Session) -> None:
         """Serve one call; returns when it is over. Raises nothing that a caller can cause."""
         try:
-            self._serve(session)
+            data = session.connect()
+            with self._live.during(data.get("Core-UUID") or "", session):
+                self._serve(session, data)
         except CallerGone:
             log.info("the caller was gone before the conversation began")
 
-    def _serve(self, session: Session) -> None:
-        data = session.connect()
+    def _serve(self, session: Session, data: ChannelData) -> None:
         logs.call_id.set(data.uuid)
         channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir)
         place = {

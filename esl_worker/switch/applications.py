@@ -22,6 +22,8 @@ from esl_worker.switch.values import integer, true
 log = logging.getLogger(__name__)
 
 CONNECT_S = 30.0  # real; the switch itself sets no limit, the kernel's is two minutes
+AMD_MACHINE_S = 5.0
+AMD_HUMAN_S = 1.5
 SILENCE_S = 1.0  # of it end a recording here: nobody speaks on this line
 
 
@@ -264,6 +266,15 @@ def _record(channel: Channel, argument: str) -> None:
     channel.set("record_samples", str(samples))
 
 
+def _amd(channel: Channel, _: str) -> None:
+    """Listen to who has answered (the variables of mod_amd): a machine talks on, a human stops."""
+    channel.set("amd_result", "MACHINE" if channel.machine else "HUMAN")
+    channel.set("amd_cause", "TOOLONG" if channel.machine else "HUMAN")
+    until = channel.clock.now() + (AMD_MACHINE_S if channel.machine else AMD_HUMAN_S)
+    while channel.ready and (left := until - channel.clock.now()) > 0:
+        channel.wait(left)
+
+
 def _flush_dtmf(channel: Channel, _: str) -> None:
     channel.digits.clear()
 
@@ -336,6 +347,7 @@ def _integer(words: list[str], index: int, default: int = 0) -> int:
 
 
 APPLICATIONS: dict[str, Application] = {
+    "amd": Application(_amd, needs_media=True),
     "answer": Application(_answer),
     "break": Application(_break),
     "bridge": Application(bridge),
