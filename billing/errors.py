@@ -52,7 +52,7 @@ class InvalidRow(BillingError, ValueError):
 
 
 class InvalidFile(BillingError, ValueError):
-    """An imported file cannot be read at all: not UTF-8, or without the needed columns."""
+    """An imported file cannot be read to its end, or is without the needed columns."""
 
 
 class InvalidAddress(BillingError, ValueError):

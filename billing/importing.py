@@ -66,7 +66,8 @@ def import_lines(
         batch: rows per transaction.
 
     Raises:
-        InvalidFile: no header, or a column is missing; nothing was loaded.
+        InvalidFile: no header, or a column is missing, and nothing was loaded; or the file cannot
+            be read to its end, and the batches before are loaded.
         OSError: the file cannot be opened.
         Unavailable: the database is locked or away; batches before that are loaded, and loading the
             file again completes it.
@@ -108,7 +109,8 @@ def import_bills(
         batch: rows per transaction.
 
     Raises:
-        InvalidFile: no header, or a column is missing; nothing was loaded.
+        InvalidFile: no header, or a column is missing, and nothing was loaded; or the file cannot
+            be read to its end, and the batches before are loaded.
         OSError: the file cannot be opened.
         Unavailable: as for `import_lines`.
     """
