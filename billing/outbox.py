@@ -350,6 +350,12 @@ def due(
     return database.query(lambda conn: [Due(*row) for row in conn.execute(statement)])
 
 
+def first_written(conn: Connection) -> datetime | None:
+    """Return when the oldest row that is still there was written; None if there is none."""
+    statement = select(outbox.c.created_at).order_by(outbox.c.id).limit(1)
+    return conn.execute(statement).scalar_one_or_none()
+
+
 def failed_among(database: Database, ids: Sequence[int]) -> set[int]:
     """Return those of some ids whose rows have failed for good.
 
