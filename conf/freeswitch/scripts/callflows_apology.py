@@ -35,7 +35,7 @@ def handler(session, args):
     try:
         note(session)
     except Exception as error:  # whatever it is, the caller hears the apology
-        _log("ERR", "the missed call was not noted: %s: %s" % (type(error).__name__, error))
+        _log("ERR", f"the missed call was not noted: {type(error).__name__}: {error}")
     files = apology(session)
     if not files:
         _log("ERR", "no recordings for the apology: callflows_sounds_dir is wrong or unreadable")
@@ -56,7 +56,9 @@ def note(session):
     missed = {
         "format": FORMAT,
         "call_id": call_id,
-        "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "at": datetime.now(timezone.utc).isoformat(  # noqa: UP017 - the system's Python may be 3.9
+            timespec="milliseconds"
+        ),
         "caller": _variable(session, "caller_id_number"),
         "dialled": _variable(session, "callflows_dialled")
         or _variable(session, "destination_number"),
@@ -64,7 +66,7 @@ def note(session):
         "flow": _variable(session, "callflows_flow"),
         "state": _variable(session, "callflows_state"),
     }
-    draft = os.path.join(folder, ".%s.part" % call_id)
+    draft = os.path.join(folder, f".{call_id}.part")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o660)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -110,4 +112,4 @@ def _known(language):
 
 
 def _log(level, text):
-    freeswitch.consoleLog(level, "callflows_apology: %s\n" % text)
+    freeswitch.consoleLog(level, f"callflows_apology: {text}\n")
