@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from billing import missed
 from billing.numbers import mask
 from cli.main import settings_of
 from cli.parts import Parts
+
+HEADER = (
+    "      id  caller            calls  first             last              lang  dialled  "
+    "interrupted      served since"
+)
 
 
 @click.group("missed", invoke_without_command=True)
@@ -22,7 +27,8 @@ def command(ctx: click.Context, full: bool, limit: int) -> None:
     """List the callers to call back: their calls heard an apology because no worker was there.
 
     New notes in missed_spool are taken in first. One line for each caller, the longest waiting
-    first; "since" tells who has called again meanwhile and was served.
+    first. "interrupted" is the state that a conversation was in; "served since" tells who has called
+    again meanwhile and was served.
 
     \b
     Examples:
@@ -38,27 +44,18 @@ def command(ctx: click.Context, full: bool, limit: int) -> None:
     complete = True
     if spool is not None:
         complete = _take_in(parts, spool, quiet=True)
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "caller", "calls", "first", "last", "dialled", "language", "interrupted"):
-        table.add_column(column, justify="right" if column in ("id", "calls") else "left")
-    table.add_column("since")
     found = missed.call_backs(parts.database, limit)
     zone = parts.settings.zone
-    for entry in found:
-        table.add_row(
-            str(entry.id),
-            entry.caller if full else mask(entry.caller),
-            str(entry.count),
-            f"{entry.first_at.astimezone(zone):%Y-%m-%d %H:%M}",
-            f"{entry.last_at.astimezone(zone):%Y-%m-%d %H:%M}",
-            entry.dialled or "-",
-            entry.language or "-",
-            entry.state or "-",
-            f"{entry.served_at.astimezone(zone):%Y-%m-%d %H:%M}" if entry.served_at else "-",
-        )
     if found:
-        Console().print(table)
-    else:
+        click.echo(HEADER)
+    for entry in found:
+        click.echo(
+            f"{entry.id:>8}  {entry.caller if full else mask(entry.caller):<16}  "
+            f"{entry.count:>5}  {_time(entry.first_at, zone)}  {_time(entry.last_at, zone)}  "
+            f"{entry.language or '-':<4}  {entry.dialled or '-':<7}  {entry.state or '-':<15}  "
+            f"{_time(entry.served_at, zone)}"
+        )
+    if not found:
         click.echo("nobody is to be called back")
     unknown = missed.anonymous(parts.database)
     if unknown:
@@ -93,6 +90,10 @@ def done(missed_id: int) -> None:
     except LookupError as error:
         raise click.ClickException(f"{error}; `callflows missed` lists them") from error
     click.echo(f"{count} missed calls are done")
+
+
+def _time(moment: datetime | None, zone: ZoneInfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}" if moment else "-"
 
 
 def _take_in(parts: Parts, folder: Path, *, quiet: bool) -> bool:

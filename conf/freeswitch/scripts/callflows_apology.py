@@ -45,6 +45,31 @@ def handler(session, args):
     session.hangup(CAUSE)
 
 
+def fsapi(session, stream, env, args):
+    """`fs_cli -x 'python callflows_apology check'`: whether notes and recordings are at hand."""
+    stream.write(trouble(_Globals()) or "+OK")
+
+
+def trouble(variables):
+    """What would keep this script from its work, in words; "" for nothing."""
+    spool = _variable(variables, "callflows_missed_spool")
+    if not os.path.isdir(spool):
+        return f"callflows_missed_spool: no such folder: {spool}"
+    if not os.access(spool, os.W_OK | os.X_OK):
+        return f"callflows_missed_spool: FreeSWITCH may not write in {spool}"
+    if not apology(variables):
+        sounds = _variable(variables, "callflows_sounds_dir")
+        return f"callflows_sounds_dir: no readable recordings of the apology in {sounds}"
+    return ""
+
+
+class _Globals:
+    """The switch's global variables, asked for as a call's are."""
+
+    def getVariable(self, name):
+        return freeswitch.getGlobalVariable(name)
+
+
 def note(session):
     """Write the missed call to the spool. Raises OSError where that is not possible."""
     folder = _variable(session, "callflows_missed_spool")
