@@ -27,7 +27,7 @@ def command(ctx: click.Context, full: bool, limit: int) -> None:
     """List the callers to call back: their calls heard an apology because no worker was there.
 
     New notes in missed_spool are taken in first. One line for each caller, the longest waiting
-    first. "interrupted" is the state that a conversation was in; "served since" tells who has called
+    first. "interrupted" is the state a conversation was in; "served since" tells who has called
     again meanwhile and was served.
 
     \b
