@@ -194,7 +194,11 @@ def done(database: Database, missed: int, now: datetime) -> int:
 
 # Written out, so that PostgreSQL and SQLite see that the partial index serves it.
 _OPEN: ColumnElement[bool] = literal_column("missed_calls.done_at IS NULL")
-_PUT = insert(missed_calls).on_conflict_do_nothing(index_elements=[missed_calls.c.call_id])
+_PUT = (
+    insert(missed_calls)
+    .on_conflict_do_nothing(index_elements=[missed_calls.c.call_id])
+    .returning(missed_calls.c.id)
+)
 
 
 def _take_batch(
@@ -214,7 +218,7 @@ def _take_batch(
                 os.rename(folder / name, folder / (name + _SPOILT))
 
     def work(conn: Connection) -> int:
-        return sum(conn.execute(_PUT, call).rowcount for _, call in found)
+        return sum(conn.execute(_PUT, call).first() is not None for _, call in found)
 
     new = database.write(work)
     intake.taken += new
