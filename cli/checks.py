@@ -82,8 +82,16 @@ class HouseChecks:
                 f"{secrets} is open to other accounts",
                 f"chmod -R go= {secrets}",
             )
+        url = self._settings.database_url
+        store = Path(url.removeprefix("sqlite:///"))
+        if url.startswith("sqlite:///") and _open_to_all(store):
+            yield failed(
+                "permissions",
+                f"{store} holds subscribers' data and everybody may read it",
+                f"chmod o= {store.parent}",
+            )
         file = Path(os.environ.get(CONFIG_FILE_VARIABLE, "callflows.toml"))
-        if file.is_file() and file.stat().st_mode & stat.S_IROTH and _names_secrets(file):
+        if _open_to_all(file) and _names_secrets(file):
             yield failed(
                 "permissions",
                 f"{file} holds secrets and everybody may read it",
@@ -325,6 +333,13 @@ class HouseChecks:
         except OSError as error:
             return failed("sms", f"{host}:{port}: {error.strerror or error}", remedy)
         return passed("sms", f"the gateway {host}:{port} is reached (nothing was sent)")
+
+
+def _open_to_all(file: Path) -> bool:
+    """Whether any account may read it: by its own mode and those of the folders above it."""
+    if not file.is_file() or not file.stat().st_mode & stat.S_IROTH:
+        return False
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in file.absolute().parents)
 
 
 def _writable(folder: Path) -> bool:

@@ -208,17 +208,23 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
 def test_secrets_that_everybody_may_read(tmp_path, monkeypatch):
     """Folder of secrets and configuration file; private ones pass."""
     monkeypatch.chdir(tmp_path)
+    # pytest's own folders are closed to other accounts.
+    monkeypatch.setattr("cli.checks.stat.S_IXOTH", 0o100)
     file = tmp_path / "callflows.toml"
     file.write_text('smtp_password = "x"\n')
     file.chmod(0o644)
     secrets = tmp_path / "var" / "secrets"
     secrets.mkdir(parents=True)
     secrets.chmod(0o755)
-    found = findings(house(tmp_path, smtp_password="x").run(), "permissions")
-    assert [state for state, _ in found] == ["FAIL", "FAIL"]
+    store = tmp_path / "var" / "callflows.db"
+    store.touch(0o644)
+    given = {"smtp_password": "x", "database_url": f"sqlite:///{store}"}
+    found = findings(house(tmp_path, **given).run(), "permissions")
+    assert [state for state, _ in found] == ["FAIL"] * 3
     file.chmod(0o640)
     secrets.chmod(0o700)
-    assert findings(house(tmp_path).run(), "permissions")[0][0] == "pass"
+    store.chmod(0o640)
+    assert findings(house(tmp_path, **given).run(), "permissions")[0][0] == "pass"
 
 
 def test_the_spool_of_missed_calls(tmp_path):
