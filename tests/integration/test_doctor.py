@@ -218,7 +218,7 @@ def test_secrets_that_everybody_may_read(tmp_path, monkeypatch):
     secrets.chmod(0o755)
     store = tmp_path / "var" / "callflows.db"
     store.touch(0o644)
-    given = {"smtp_password": "x", "database_url": f"sqlite:///{store}"}
+    given = {"smtp_user": "x", "smtp_password": "x", "database_url": f"sqlite:///{store}"}
     found = findings(house(tmp_path, **given).run(), "permissions")
     assert [state for state, _ in found] == ["FAIL"] * 3
     file.chmod(0o640)
