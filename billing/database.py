@@ -160,14 +160,12 @@ class Database:
         Raises:
             Unavailable: the database is away.
         """
-        config = Config()
-        config.set_main_option("script_location", _MIGRATIONS.replace("%", "%%"))
-        with self.read() as connection:
+        config = _alembic()
+        current, newest = self.revisions()
+        if current == newest:
             # Usually there is nothing to do, and then no lock is wanted: who only looks at the
             # queues must not wait for a writer.
-            found = MigrationContext.configure(connection).get_current_heads()
-            if set(found) == set(ScriptDirectory.from_config(config).get_heads()):
-                return
+            return
         with self.begin() as connection:
             if not self.is_sqlite:
                 # One at a time: whoever comes second finds the work done.
@@ -177,6 +175,16 @@ class Database:
             config.attributes["connection"] = connection
             with _MIGRATION:
                 command.upgrade(config, "head")
+
+    def revisions(self) -> tuple[str | None, str | None]:
+        """Return the schema's revision (None: nothing is there), and the one of this release.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with self.read() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        return current, ScriptDirectory.from_config(_alembic()).get_current_head()
 
     def close(self) -> None:
         """Close the pooled connections; the next use opens new ones."""
@@ -222,6 +230,12 @@ class Database:
                     _raise_translated(error)
             tries += 1
             _pause(tries, left)
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", _MIGRATIONS.replace("%", "%%"))
+    return config
 
 
 # Alembic keeps its context in module globals: one migration at a time in a process.

@@ -157,6 +157,9 @@ class Settings(BaseSettings):
         [], description="event socket of each FreeSWITCH, host:port (JSON list)"
     )
     control_password: SecretStr | None = Field(None, description="password of those event sockets")
+    missed_spool: Path | None = Field(
+        None, description="folder where switches note calls that found no worker"
+    )
 
     # the operator
     operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")
