@@ -88,6 +88,14 @@ def _parsed(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
 def _region(value: str) -> str:
     if value not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError("expected a country with a numbering plan, such as IR (ISO 3166)")
@@ -212,7 +220,21 @@ class Settings(BaseSettings):
     sms_http_form: dict[str, str] | None = Field(
         None, description="form fields instead of a JSON body (JSON; filled in likewise)"
     )
+    sms_http_method: Literal["POST", "PUT", "GET"] = Field(
+        "POST", description="with GET, or {to} and {text} in the URL, nothing is in the body"
+    )
     sms_http_token: SecretStr | None = Field(None, description="bearer token of the SMS gateway")
+    sms_http_user: str | None = Field(None, description="user, for basic authentication")
+    sms_http_password: SecretStr | None = Field(None, description="password, likewise")
+    sms_http_success: Annotated[str, AfterValidator(_pattern)] | None = Field(
+        None, description="regular expression that a good answer's body holds; default: any body"
+    )
+    sms_http_reference: str | None = Field(
+        None, description="member of the JSON answer that names the message (a.b for nested ones)"
+    )
+    sms_http_ca_file: FilePath | None = Field(
+        None, description="certificates to trust, not the system's"
+    )
     mail_gateway: Literal["sandbox", "smtp"] = Field("sandbox", description="how mail leaves")
     mail_from: Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+$")] = Field(
         "bills@example.com", description="sender address of bills"
@@ -258,6 +280,8 @@ class Settings(BaseSettings):
             raise ValueError("sms_http_url: needed where sms_gateway is http")
         if self.sms_http_json is not None and self.sms_http_form is not None:
             raise ValueError("sms_http_form: give either this or sms_http_json")
+        if (self.sms_http_user is None) != (self.sms_http_password is None):
+            raise ValueError("sms_http_password: sms_http_user and sms_http_password go together")
         template = str(self.sms_http_json or self.sms_http_form or "{to}{text}")
         if "{to}" not in template or "{text}" not in template:
             key = "sms_http_json" if self.sms_http_json else "sms_http_form"
