@@ -61,7 +61,7 @@ def enqueue(redis: Redis, queue: Queue, rows: Sequence[Due], *, renew: Iterable[
             busy = state in (JobStatus.QUEUED, JobStatus.STARTED)
             if job_id(row.id) in waiting or (busy and not row.attempts and row.id not in renew):
                 continue
-            discard(redis, row.id)
+            discard(redis, job_id(row.id))
         missing.append(row)
     if missing:
         target.enqueue_many(
@@ -99,14 +99,13 @@ def show_failed(redis: Redis, queue: str, outbox_id: int, reason: str) -> None:
         pipe.execute()
 
 
-def discard(redis: Redis, outbox_id: int) -> None:
-    """Forget a row's job, wherever it is. Raises RedisError."""
+def discard(redis: Redis, job: str) -> None:
+    """Forget a job by its id, wherever it is. Raises RedisError."""
     try:
-        job = RqJob.fetch(job_id(outbox_id), connection=redis, serializer=JSONSerializer)
-        job.delete()
+        RqJob.fetch(job, connection=redis, serializer=JSONSerializer).delete()
     except NoSuchJobError:
         # A hash without content is left by a consumer's last sign of life.
-        redis.delete(RqJob.key_for(job_id(outbox_id)))
+        redis.delete(RqJob.key_for(job))
 
 
 def _traits(queue: str, outbox_id: int) -> dict[str, Any]:

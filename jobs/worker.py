@@ -21,7 +21,7 @@ from rq.worker import WorkerStatus
 from billing.clock import Clock
 from billing.database import Database
 from jobs.consumers import LEASE_S, Consumer, Handler, install
-from jobs.handover import rq_queue
+from jobs.handover import discard, rq_queue
 from jobs.redis_client import connect
 from jobs.retrying import Retrying
 from jobs.stopping import Stop
@@ -74,6 +74,11 @@ class _Worker(SimpleWorker):
         # RQ refuses a name that is listed. An entry of this name is of an earlier life that lost
         # Redis, or of a process with this number that was killed.
         self.connection.delete(self.key)
+        for left in self.get_current_executions():
+            # In hand when Redis was lost. Its row tells how it ended, while RQ would show it among
+            # the failed in a few minutes.
+            discard(self.connection, left.job_id)
+        self.connection.delete(self.executions_key)
         self.register_birth()  # type: ignore[no-untyped-call]
         self._listed_at = time.monotonic()
         self.set_state(WorkerStatus.IDLE)
@@ -95,6 +100,7 @@ class _Worker(SimpleWorker):
             job, queue = taken
             if asked.asked:
                 queue.push_job_id(job.id, at_front=True)
+                queue.intermediate_queue.remove(job.id)
                 break
             job.redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]
             self.execute_job(job, queue)

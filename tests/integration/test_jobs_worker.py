@@ -215,6 +215,7 @@ def test_a_job_taken_while_told_to_stop_goes_back(outbox_database, redis_url, mo
         signal.signal(signal.SIGINT, before[1])
     with Redis.from_url(redis_url) as redis:
         assert rq_queue(redis, "sms").get_job_ids() == [job_id(row) for row in rows]
+        assert redis.llen(rq_queue(redis, "sms").intermediate_queue_key) == 0
         assert SimpleWorker.count(connection=redis) == 0
     assert [row.attempts for row in due(outbox_database)] == [0, 0]
 
@@ -284,6 +285,34 @@ def test_redis_restarted_empty_under_everybody(outbox_database, tmp_path, consum
     finally:
         relay.stop()
         thread.join(10)
+        server.stop()
+
+
+def test_redis_restarted_with_its_memory_while_a_row_is_in_hand(
+    outbox_database, tmp_path, consumers, poll
+):
+    """The row is done once, the consumer is listed once, and its job does not linger: RQ would
+    show it as failed.
+    """
+    server = EmbeddedRedis(tmp_path / "redis")
+    relay = Relay(outbox_database, server.start(), SystemClock())
+    try:
+        consumers.start(server.url)
+        put(outbox_database, ["in hand"], "text.wait")
+        relay.look()
+        poll((consumers.folder / "waiting").exists, "the consumer is at work")
+        server.stop()
+        (consumers.folder / "go").touch()
+        poll(lambda: depth(outbox_database).pending == 0, "the row is done")
+        with Redis.from_url(server.start()) as redis:
+            poll(lambda: SimpleWorker.count(connection=redis), "the consumer is listed")
+            put(outbox_database, ["next"])
+            relay.look()
+            poll(lambda: consumers.sent() == ["in hand", "next"], "the next one is sent")
+            poll(lambda: not list(redis.scan_iter("rq:job:*")), "no job lingers")
+            assert SimpleWorker.count(connection=redis) == 1
+            assert rq_queue(redis, "sms").started_job_registry.get_job_ids(cleanup=False) == []
+    finally:
         server.stop()
 
 
