@@ -2,6 +2,7 @@
 
 Kinds of rows: `text` sends payload["text"] into the sandbox; `text.hang` does so and then hangs
 until it is killed (the second attempt does not); `text.wait` waits for the file FOLDER/go first;
+`text.http` sends to the gateway payload["url"], which has two seconds;
 `fault` raises what payload["raise"] says unless the file FOLDER/mended is there.
 """
 
@@ -14,6 +15,7 @@ from billing.clock import SystemClock
 from billing.database import Database
 from billing.outbox import Job
 from gateways.errors import Permanent, Temporary
+from gateways.http_sms import HttpSms
 from gateways.sms import SandboxSms
 from jobs.retrying import Retrying
 from jobs.worker import run_consumer
@@ -42,6 +44,11 @@ def wait(job: Job) -> None:
     text(job)
 
 
+def http(job: Job) -> None:
+    gateway = HttpSms(job.payload["url"], json={"to": "{to}", "text": "{text}"}, timeout_s=2.0)
+    gateway.send("+989121234567", job.payload["text"], job.key)
+
+
 def fault(job: Job) -> None:
     if not (folder / "mended").exists():
         raise {"permanent": Permanent, "temporary": Temporary, "bug": KeyError}[
@@ -56,7 +63,13 @@ run_consumer(
     database=Database(database_url),
     redis_url=redis_url,
     clock=SystemClock(),
-    handlers={"text": text, "text.hang": hang, "text.wait": wait, "fault": fault},
+    handlers={
+        "text": text,
+        "text.hang": hang,
+        "text.wait": wait,
+        "text.http": http,
+        "fault": fault,
+    },
     retrying=Retrying(attempts=3, first_s=0.1),
     lease_s=float(lease_s),
 )

@@ -15,14 +15,17 @@ import pytest
 from redis import Redis
 from rq import Queue as RqQueue
 from rq import SimpleWorker
+from sqlalchemy import select
 
-from billing import outbox
+from billing import outbox, schema
 from billing.clock import SystemClock
 from jobs.dashboard import create_dashboard
 from jobs.handover import job_id, rq_queue
 from jobs.redis_server import EmbeddedRedis
 from jobs.relay import Relay
 from jobs.worker import run_consumer
+
+ATTEMPTS = select(schema.outbox.c.attempts)
 
 
 @pytest.fixture
@@ -101,6 +104,23 @@ def test_sigterm_finishes_the_row_in_hand(
     consumers.start(redis_url)
     poll(lambda: len(consumers.sent()) == 2, "the next consumer does the rest", 30)
     assert consumers.attempts() == ["in", "hand", "later"]
+
+
+def test_sigterm_in_the_middle_of_a_request(
+    outbox_database, redis_url, running_relay, consumers, sms_server, poll
+):
+    """The gateway's answer is read to its end, the message is sent once and counted once."""
+    process = consumers.start(redis_url)
+    put(outbox_database, ["in hand"], "text.http", url=f"{sms_server.url}/trickle/body")
+    record = sms_server.folder / "requests.jsonl"
+    poll(lambda: record.exists() and sms_server.requests(), "the gateway answers")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert depth(outbox_database).pending == 0
+    assert len(sms_server.requests()) == 1
+    (attempts,) = outbox_database.query(lambda conn: list(conn.scalars(ATTEMPTS)))
+    assert attempts == 1
 
 
 def test_two_sigterms_are_one(outbox_database, redis_url, running_relay, consumers, poll):
