@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from redis import Redis
 
 from tests.e2e.conftest import furnish, house_in
 
@@ -97,8 +98,6 @@ def test_a_promise_made_without_redis_is_kept_when_it_is_back(running):
 
 
 def _info(folder):
-    from redis import Redis
-
     with Redis.from_url((folder / "url").read_text().strip()) as client:
         return "\n".join(f"{name}:{value}" for name, value in client.info("server").items())
 
@@ -128,11 +127,14 @@ def test_a_second_run_in_the_same_place_says_what_is_wrong(standing):
 
 def test_parts_do_not_outlive_their_supervisor(running):
     """A supervisor that is killed leaves nothing behind that would hold the addresses."""
-    _, process = running
+    house, process = running
     parts = [pid for pids in children_of(process.pid).values() for pid in pids]
     process.kill()
     process.wait()
     until(lambda: not any(_alive(pid) for pid in parts), 15, "the end of all parts")
+    # Redis is meant to stay, for whoever starts next here; that is nobody.
+    with Redis.from_url((house.folder / "var" / "redis" / "url").read_text().strip()) as redis:
+        redis.shutdown()
 
 
 def _alive(pid):
