@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
 
-from billing import bill_ids, ledger, outbox
+from billing import bill_ids, campaigns, ledger, outbox
 from billing.database import Database
 from billing.entities import Language, instalment, payable
 from billing.errors import InvalidIds, InvalidPayment, PaymentConflict
@@ -300,6 +300,8 @@ def _pay_bill(
     ).rowcount
     if changed != 1:
         raise RuntimeError(f"bill {target.bill} changed while it was locked")
+    if settled:
+        campaigns.bill_settled(conn, target.line, now)
 
 
 def _confirm(
