@@ -98,6 +98,10 @@ class FreeSwitchChannel:
         commands.append(getvar_command(RESULT))
         return self._finish(self._pressed(commands), digits)
 
+    def variable(self, name: str) -> str | None:
+        """A variable of the call, up to 512 bytes of it; None when it is not set."""
+        return self._session.getvar(name)
+
     def transfer(self, destination: str, context: str) -> None:
         """Hand the call over; ends in CallerGone where the switch has accepted it.
 
