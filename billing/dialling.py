@@ -273,6 +273,9 @@ class Dialling:
         Raises:
             Unavailable: the database is locked or away.
         """
+        return self._extend(call_ids, now + self._lease)
+
+    def _extend(self, call_ids: Sequence[str], until: datetime) -> int:
         renewed = 0
         for start in range(0, len(call_ids), _BATCH):
             statement = (
@@ -282,10 +285,18 @@ class Dialling:
                     campaign_calls.c.dialer == self._dialer,
                     campaign_calls.c.ended_at.is_(None),
                 )
-                .values(lease_until=now + self._lease)
+                .values(lease_until=until)
             )
             renewed += self._database.write(partial(_count, statement=statement))
         return renewed
+
+    def let_go(self, call_ids: Sequence[str], now: datetime) -> None:
+        """Give up the lease on calls that go on, so that another dialer takes them over at once.
+
+        Raises:
+            Unavailable: the database is locked or away; the leases end by themselves.
+        """
+        self._extend(call_ids, now)
 
     def take_over(self, now: datetime, limit: int = 100) -> list[Orphan]:
         """Make calls ours whose dialer has let its lease end; each goes to one dialer only.
