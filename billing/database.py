@@ -9,10 +9,12 @@ the last promises when the power fails, which "nothing promised is lost" does no
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +104,7 @@ class Database:
         self.engine = sqlalchemy.create_engine(parsed, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _open_sqlite)
+        _DATABASES.add(self)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -215,6 +218,21 @@ class Database:
 
 # Alembic keeps its context in module globals: one migration at a time in a process.
 _MIGRATION = threading.Lock()
+
+
+# Queue workers fork for each job. A connection that two processes speak on is worse than none: the
+# child opens its own, and keeps the inherited ones from being closed under the parent.
+_DATABASES: weakref.WeakSet[Database] = weakref.WeakSet()
+_INHERITED: list[object] = []
+
+
+def _leave_connections_to_parent() -> None:
+    for database in list(_DATABASES):
+        _INHERITED.append(database.engine.pool)
+        database.engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_leave_connections_to_parent)
 
 
 def is_transient(error: DBAPIError) -> bool:

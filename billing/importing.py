@@ -210,6 +210,9 @@ def _parse_bill(record: dict[str, str]) -> BillRow:
     number = _number(record["number"], "number", None)
     period = _integer(record["period"], "period", 1, 99)
     year = _integer(record["year"], "year", 1300, 2999)
+    if not (1390 <= year <= 1450 or 2020 <= year <= 2060):
+        # What cannot be said on the telephone must not come up in a call.
+        raise InvalidRow("year: not 1390 to 1450 (Solar Hijri) or 2020 to 2060 (Gregorian)")
     amount = _integer(record["amount"], "amount", 1, LARGEST_AMOUNT)
     due_date = _date(record["due_date"])
     bill_id: str | None = None
@@ -255,11 +258,12 @@ def _date(text: str) -> date:
         raise InvalidRow("due_date: not a date like 2026-12-05 or 1405/09/14")
     year, month, day = map(int, found.groups())
     try:
-        if year < 1700:
-            return _gregorian(year, month, day)
-        return date(year, month, day)
+        day_due = _gregorian(year, month, day) if year < 1700 else date(year, month, day)
     except ValueError:
         raise InvalidRow("due_date: there is no such day") from None
+    if not 2020 <= day_due.year <= 2060:
+        raise InvalidRow("due_date: not in the years 2020 to 2060")
+    return day_due
 
 
 def _gregorian(year: int, month: int, day: int) -> date:

@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -115,9 +126,14 @@ def put(
     return row is not None
 
 
-def _is_due(now: datetime) -> ColumnElement[bool]:
+# Written out, not bound: a database takes a partial index only for a condition that it can read.
+_PENDING = outbox.c.status == literal_column("'pending'")
+_FAILED = outbox.c.status == literal_column("'failed'")
+
+
+def _is_due(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     return and_(
-        outbox.c.status == "pending",
+        _PENDING,
         outbox.c.available_at <= now,
         or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= now),
     )
@@ -211,7 +227,7 @@ def done_in(conn: Connection, jobs: Iterable[Job], now: datetime) -> int:
     """Mark jobs done in the caller's transaction; return how many were still pending."""
     result = conn.execute(
         update(outbox)
-        .where(outbox.c.id.in_([job.id for job in jobs]), outbox.c.status == "pending")
+        .where(outbox.c.id.in_([job.id for job in jobs]), _PENDING)
         .values(status="done", done_at=now, claimed_until=None, claimed_by=None)
     )
     return result.rowcount
@@ -221,7 +237,7 @@ def _still_held(job: Job) -> list[ColumnElement[bool]]:
     # A claim is worker and attempt: one whose lease has ended cannot undo the next one's work.
     return [
         outbox.c.id == job.id,
-        outbox.c.status == "pending",
+        _PENDING,
         outbox.c.claimed_by == job.claimed_by,
         outbox.c.attempts == job.attempts,
     ]
@@ -280,39 +296,42 @@ def retry_failed(
     """
     statement = (
         update(outbox)
-        .where(outbox.c.status == "failed", *_selected(queue, ids))
+        .where(_FAILED, *_selected(queue, ids))
         .values(status="pending", attempts=0, available_at=now, done_at=None)
     )
     return database.write(lambda conn: conn.execute(statement).rowcount)
 
 
-def due(database: Database, now: datetime, limit: int = 1000) -> list[Due]:
+def due(
+    database: Database, now: datetime, limit: int = 1000, *, queue: Queue | None = None
+) -> list[Due]:
     """Return rows that nobody holds and that could be done now, oldest first: for the relay.
+
+    Of one queue, or of all.
 
     Raises:
         Unavailable: the database is locked or away.
     """
     statement = (
         select(outbox.c.id, outbox.c.queue, outbox.c.attempts)
-        .where(_is_due(now))
+        .where(_is_due(now), *_selected(queue, None))
         .order_by(outbox.c.available_at, outbox.c.id)
         .limit(limit)
     )
     return database.query(lambda conn: [Due(*row) for row in conn.execute(statement)])
 
 
-_DEPTHS = (
+_PENDING_BY_QUEUE = (
     select(
         outbox.c.queue,
-        func.count().filter(outbox.c.status == "pending"),
-        func.count().filter(_is_due(bindparam("now", type_=outbox.c.available_at.type))),  # type: ignore[arg-type]
-        func.min(outbox.c.created_at).filter(outbox.c.status == "pending"),
-        func.count().filter(outbox.c.status == "failed"),
+        func.count(),
+        func.count().filter(_is_due(bindparam("now", type_=outbox.c.available_at.type))),
+        func.min(outbox.c.created_at),
     )
-    # Two conditions that the two partial indexes answer.
-    .where(or_(outbox.c.status == "pending", outbox.c.status == "failed"))
+    .where(_PENDING)
     .group_by(outbox.c.queue)
 )
+_FAILED_BY_QUEUE = select(outbox.c.queue, func.count()).where(_FAILED).group_by(outbox.c.queue)
 
 
 def depths(database: Database, now: datetime) -> dict[Queue, Depth]:
@@ -321,12 +340,17 @@ def depths(database: Database, now: datetime) -> dict[Queue, Depth]:
     Raises:
         Unavailable: the database is locked or away.
     """
-    found = dict.fromkeys(QUEUES, Depth(0, 0, None, 0))
-    for queue, pending, due_now, oldest, failed in database.query(
-        lambda conn: conn.execute(_DEPTHS, {"now": now}).all()
-    ):
+
+    def work(conn: Connection) -> tuple[dict[Queue, tuple[Any, ...]], dict[Queue, int]]:
+        pending = {row[0]: tuple(row[1:]) for row in conn.execute(_PENDING_BY_QUEUE, {"now": now})}
+        return pending, {row[0]: row[1] for row in conn.execute(_FAILED_BY_QUEUE)}
+
+    pending_by_queue, failed_by_queue = database.query(work)
+    found: dict[Queue, Depth] = {}
+    for queue in QUEUES:
+        pending, due_now, oldest = pending_by_queue.get(queue, (0, 0, None))
         age = None if oldest is None else max(0.0, (now - oldest).total_seconds())
-        found[queue] = Depth(pending, due_now, age, failed)
+        found[queue] = Depth(pending, due_now, age, failed_by_queue.get(queue, 0))
     return found
 
 
@@ -347,7 +371,7 @@ def failures(database: Database, queue: Queue | None = None, limit: int = 100) -
             outbox.c.created_at,
             outbox.c.done_at,
         )
-        .where(outbox.c.status == "failed", *_selected(queue, None))
+        .where(_FAILED, *_selected(queue, None))
         .order_by(outbox.c.done_at.desc(), outbox.c.id.desc())
         .limit(limit)
     )

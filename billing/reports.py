@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from billing.database import Database
 from billing.schema import calls, entries, outbox, payments, postings
@@ -114,7 +114,7 @@ def _by_name(conn: Connection, statement: Select[str, int, int]) -> dict[str, di
 def _parked(conn: Connection) -> dict[str, int]:
     count, amount = conn.execute(
         select(func.count(), func.coalesce(func.sum(payments.c.amount), 0)).where(
-            payments.c.status == "parked"
+            payments.c.status == literal_column("'parked'")
         )
     ).one()
     return {"count": count, "amount": int(amount)}

@@ -39,6 +39,10 @@ class CallerGone(BaseException):
     """
 
 
+class HandedOver(CallerGone):
+    """The call was transferred: the conversation is over, the call is not."""
+
+
 class GaveUp(Exception):
     """The caller did not answer a question within the allowed tries.
 
@@ -125,7 +129,7 @@ class Channel(Protocol):
         """A variable that the switch has set on the call; None when it is not set."""
 
     def transfer(self, destination: str, context: str) -> None:
-        """Hand the call over to another extension; the conversation ends with CallerGone."""
+        """Hand the call over to another extension; ends with HandedOver, returns if refused."""
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; returns when the switch has agreed."""
@@ -275,11 +279,15 @@ class Call:
     def transfer(self, destination: str, context: str) -> None:
         """Play what has been said, then hand the call over.
 
-        Where the switch takes the call away this ends in CallerGone, as a hangup does.
+        Where the switch takes the call away this ends in HandedOver.
         """
         self.flush()
-        self.journal.event("transfer", destination=destination, context=context)
-        self.channel.transfer(destination, context)
+        try:
+            self.channel.transfer(destination, context)
+        except HandedOver:
+            # Not before: who hangs up in the last prompt is found to be gone by the transfer only.
+            self.journal.event("transfer", destination=destination, context=context)
+            raise
 
     def hangup(self) -> None:
         """Play what has been said, then hang up."""

@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8085", description="how subscribers reach the pages (in SMS links)"
     )
 
+    # the switches
+    control_addresses: list[HostPort] = Field(
+        [], description="event socket of each FreeSWITCH, host:port (JSON list)"
+    )
+    control_password: SecretStr | None = Field(None, description="password of those event sockets")
+
     # the operator
     operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
@@ -153,6 +159,10 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(None, description="mail server's password")
     max_attempts: Annotated[int, Field(ge=1)] = Field(
         12, description="tries of a job (over some hours) before it is in the failed list"
+    )
+
+    keep_days: Annotated[int, Field(ge=1)] = Field(
+        90, description="days until destinations of sent messages are forgotten"
     )
 
     # who may speak to us (generated into state_dir/secrets/ where empty)

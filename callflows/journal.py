@@ -21,14 +21,23 @@ if TYPE_CHECKING:
     from callflows.call import Prompt
 
 MASK = "•"
+# Steps of one worker's share of a call; far more than a caller can make.
+STEPS_A_LEG = 100_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass(slots=True)
 class Journal:
-    """The steps of one call, in order; `clock` gives seconds (monotonic)."""
+    """The steps of one call, in order; `clock` gives seconds (monotonic).
+
+    A call that another worker had before goes on in the same journal: `leg` counts the workers
+    before this one, so that no step takes the place of one of theirs, and `elapsed_s` is how old
+    the call was when it came here.
+    """
 
     clock: Callable[[], float] = time.monotonic
+    leg: int = 0
+    elapsed_s: float = 0.0
     state: str = ""
     steps: list[Step] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
@@ -67,8 +76,9 @@ class Journal:
         now = self.clock()
         if self._start is None:
             self._start = now
-        at_ms = round((now - self._start) * 1000)
-        self.steps.append(Step(len(self.steps), at_ms, self.state, kind, data))
+        at_ms = round((self.elapsed_s + now - self._start) * 1000)
+        seq = self.leg * STEPS_A_LEG + len(self.steps)
+        self.steps.append(Step(seq, at_ms, self.state, kind, data))
 
 
 def phrase_of(key: str, language: str, slots: dict[str, Any]) -> Phrase:

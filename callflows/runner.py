@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from billing.errors import Unavailable
-from callflows.call import Call, CallerGone, GaveUp
+from callflows.call import Call, CallerGone, GaveUp, HandedOver
 from callflows.flow import Flow, State, place_of
 
 log = logging.getLogger(__name__)
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 def run(flow: Flow, call: Call, start: State | None = None) -> str:
     """Run a flow from `start` (its initial state by default) to its end; returns how it ended.
 
-    The answer is one of "completed" (we ended the call), "caller_gone" or "trouble". An error of
-    ours is logged and goes to the flow's own words for it: the caller hears a sentence, whatever
-    broke. A second error in a row ends the call.
+    The answer is one of "completed" (we ended the call), "transferred", "caller_gone" or
+    "trouble". An error of ours is logged and goes to the flow's own words for it: the caller hears
+    a sentence, whatever broke. A second error in a row ends the call.
     """
     current = start or flow.at(flow.initial)
     failed = False
@@ -40,5 +40,7 @@ def run(flow: Flow, call: Call, start: State | None = None) -> str:
                 return "trouble" if failed else "completed"
             flow.visits += 1
             current = following
+    except HandedOver:
+        return "transferred"
     except CallerGone:
         return "caller_gone"

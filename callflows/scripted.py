@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from callflows.call import CallerGone, Digits, Prompt
+from callflows.call import CallerGone, Digits, HandedOver, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class ScriptedChannel:
         if expected != IsTransferred(destination, context):
             raise self._wrong(f"transfers to {destination} {context}", expected)
         self.gone = True
-        raise CallerGone
+        raise HandedOver
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """Check that the script ends here."""

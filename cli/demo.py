@@ -171,7 +171,7 @@ def _import(parts: Any) -> None:
 
 
 def _wait_for(listen: str) -> None:
-    from cli.worker import address
+    from cli.parts import address
 
     def answers() -> bool:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from callflows.config import LANGUAGES
-from cli.parts import Parts
-from cli.worker import address, make_server
+from cli.parts import Parts, address
+from cli.worker import make_server
 from esl_worker.switch.clock import Clock
 from esl_worker.switch.dialplan import service_dialplan
 from esl_worker.switch.switch import Switch

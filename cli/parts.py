@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,7 +24,17 @@ from gateways.sms import SandboxSms, SmsGateway
 from gateways.smtp_mail import SmtpMail
 from jobs.daily_report import DailyReport
 from jobs.nudge import Nudger
+from jobs.retention import Retention
 from sounds import Catalogue, load_catalogue
+
+if TYPE_CHECKING:
+    from esl_worker.switches import Switches
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of a `host:port` key."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 class Parts:
@@ -149,10 +160,35 @@ class Parts:
         )
 
     @cached_property
+    def switches(self) -> Switches:
+        """The control connections; none where control_addresses is empty."""
+        # Here, because gevent is loaded only in the processes that need it.
+        from esl_worker.switches import Switches
+
+        settings = self.settings
+        password = settings.control_password
+        if settings.control_addresses and not (password and password.get_secret_value()):
+            raise ConfigError("control_password: needed where control_addresses are given")
+        return Switches(
+            [address(each) for each in settings.control_addresses],
+            password.get_secret_value() if password else "",
+        )
+
+    @cached_property
     def daily_report(self) -> DailyReport:
         """The report of each day, into state_dir/reports."""
         folder = self.settings.state_dir / "reports"
         return DailyReport(self.database, self.clock, folder, self.settings.timezone)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """The daily forgetting."""
+        return Retention(self.database, self.clock, self.settings.keep_days)
+
+    def ask_daily(self) -> None:
+        """What the relay asks for once a day."""
+        self.daily_report.ask()
+        self.retention.ask()
 
     @cached_property
     def timers(self) -> Timers:

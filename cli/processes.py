@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable, Sequence
 
 from callflows.config import LANGUAGES, ConfigError, Settings
-from cli.parts import Parts
-from cli.worker import address, run_worker
+from cli.parts import Parts, address
+from cli.worker import run_worker
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def relay(settings: Settings) -> None:
     from jobs.relay import Relay
 
     parts = Parts(settings)
-    process = Relay(parts.database, settings.redis(), parts.clock, chores=parts.daily_report.ask)
+    process = Relay(parts.database, settings.redis(), parts.clock, chores=parts.ask_daily)
     _stop_on_signal(process.stop)
     log.info("relay hands over what is due")
     process.run()
@@ -107,6 +107,7 @@ def jobs(settings: Settings, queues: Sequence[str]) -> None:
             **messages.handlers(),
             **postings.handlers(),
             **parts.daily_report.handlers(),
+            **parts.retention.handlers(),
         },
         retrying=Retrying(attempts=settings.max_attempts),
     )

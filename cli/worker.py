@@ -10,8 +10,9 @@ import gevent
 
 from billing.journal import Journal
 from callflows.bill_flow import BillFlow
-from cli.parts import Parts
+from cli.parts import Parts, address
 from esl_worker.journal import JournalWriter
+from esl_worker.live_calls import LiveCalls
 from esl_worker.server import WorkerServer
 from esl_worker.worker import Worker
 
@@ -20,14 +21,11 @@ FLOWS = {BillFlow.name: BillFlow}
 DRAIN_S = 600.0
 
 
-def address(listen: str) -> tuple[str, int]:
-    """Host and port of a `host:port` key."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
+def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServer, JournalWriter]:
+    """The worker's server and the writer of its journals, neither started.
 
-
-def make_server(parts: Parts) -> tuple[WorkerServer, JournalWriter]:
-    """The worker's server and the writer of its journals, neither started."""
+    `live` is told of each call while it lasts.
+    """
     settings = parts.settings
     journals = JournalWriter(Journal(parts.database))
     worker = Worker(
@@ -39,6 +37,7 @@ def make_server(parts: Parts) -> tuple[WorkerServer, JournalWriter]:
         journals,
         language=settings.language,
         timers=parts.timers,
+        live=live,
     )
     server = WorkerServer(
         address(settings.worker_listen),
@@ -51,13 +50,16 @@ def make_server(parts: Parts) -> tuple[WorkerServer, JournalWriter]:
 
 def run_worker(parts: Parts, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; running calls are finished first. The process is patched."""
-    server, journals = make_server(parts)
+    switches = parts.switches
+    server, journals = make_server(parts, switches.live)
     journals.start()
     server.start()
+    switches.start()
     ready(f"worker takes calls at {parts.settings.worker_listen}")
     stopped = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)
     stopped.wait()
     server.drain(DRAIN_S)
+    switches.stop()
     journals.stop()

@@ -11,10 +11,11 @@ digits pressed during a plain playback are swallowed (measured; see docs/event-s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from callflows.call import CallerGone, Digits, Prompt
+from callflows.call import CallerGone, Digits, HandedOver, Prompt
 from callflows.flow import PREFIX
 from esl_worker.session import (
     ChannelData,
@@ -26,13 +27,14 @@ from esl_worker.session import (
     variable_of,
 )
 from sounds import Catalogue
+from sounds.catalogue import MAX_RECORDINGS
 
 RESULT = f"{PREFIX}digits"
 PHRASES = f"{PREFIX}phrases"
-# file_string:// takes 128 files; longer prompts are played in parts.
-PIECES = 120
-# Between two parts of one prompt nobody is waited for: a key pressed during the first part is
-# there already.
+# file_string:// takes 128 files. Longer prompts are played in parts, each of whole phrases,
+# because the collecting application waits at least a second after each (measured, whatever it is
+# told): as a pause between two sentences that sounds right, between two digits it would not.
+PIECES = MAX_RECORDINGS
 _NO_WAIT_MS = 1
 # FreeSWITCH ends its own timers; this only guards against a switch that has vanished without a
 # word. Longer than any prompt and its waiting times together.
@@ -41,6 +43,13 @@ REPLY_TIMEOUT_S = 900.0
 HANGUP_S = 5.0
 
 _EXTENSION = re.compile(r"[0-9A-Za-z_*#+.\-]{1,64}\Z")
+
+
+class _Part(NamedTuple):
+    """What is played in one go: phrase keys and their recordings."""
+
+    keys: list[str]
+    names: list[str]
 
 
 class FreeSwitchChannel:
@@ -77,33 +86,31 @@ class FreeSwitchChannel:
 
     def play(self, prompt: Prompt) -> None:
         """Play a prompt to its end."""
-        commands = self._lead(prompt)
-        commands += [execute_command("playback", self._files(part)) for part in self._parts(prompt)]
+        commands: list[Command] = []
+        for part in self._parts(prompt):
+            commands += self._lead(part.keys)
+            commands.append(execute_command("playback", self._files(part)))
         self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
-        commands = self._lead(prompt)
+        first = []
         if digits.secret:
-            commands.append(execute_command("set", "sensitive_dtmf=true"))
+            first.append(execute_command("set", "sensitive_dtmf=true"))
         *leading, last = self._parts(prompt)
         for part in leading:
-            commands.append(self._collect_command(part, digits, first_ms=_NO_WAIT_MS))
-            commands.append(getvar_command(RESULT))
-            pressed = self._pressed(commands)
+            pressed = self._ask(first, part, digits, _NO_WAIT_MS)
             if pressed:
                 return self._finish(pressed, digits)
-            commands = []
-        commands.append(self._collect_command(last, digits, first_ms=round(digits.first_s * 1000)))
-        commands.append(getvar_command(RESULT))
-        return self._finish(self._pressed(commands), digits)
+            first = []
+        return self._finish(self._ask(first, last, digits, round(digits.first_s * 1000)), digits)
 
     def variable(self, name: str) -> str | None:
         """A variable of the call, up to 512 bytes of it; None when it is not set."""
         return self._session.getvar(name)
 
     def transfer(self, destination: str, context: str) -> None:
-        """Hand the call over; ends in CallerGone where the switch has accepted it.
+        """Hand the call over; ends in HandedOver where the switch has accepted it.
 
         In sync mode a transfer is answered at once and takes effect when this socket closes
         (measured), so it is closed here. Returns only if the switch refused.
@@ -111,12 +118,12 @@ class FreeSwitchChannel:
         for part in (destination, context):
             if not _EXTENSION.match(part):
                 raise ValueError(f"not an extension or context: {part!r}")
-        commands = self._lead(None)
+        commands = self._lead()
         commands.append(execute_command("transfer", f"{destination} XML {context}"))
         if self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1].failed:
             return
         self._session.close()
-        raise CallerGone("handed over to another extension")
+        raise HandedOver
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; a caller who is gone already is no error."""
@@ -131,14 +138,14 @@ class FreeSwitchChannel:
             self._session.exchange([execute_command("answer", "")], timeout_s=REPLY_TIMEOUT_S)
             self._answered = True
 
-    def _lead(self, prompt: Prompt | None) -> list[Command]:
+    def _lead(self, keys: Sequence[str] = ()) -> list[Command]:
         """What goes before the playing: answer, and the place with what is about to be heard."""
         commands: list[Command] = []
         if not self._answered:
             commands.append(execute_command("answer", ""))
             self._answered = True
-        if prompt is not None:
-            self._place[PHRASES] = ",".join(prompt.keys)
+        if keys:
+            self._place[PHRASES] = ",".join(keys)
         changed = {
             name: value for name, value in self._place.items() if self._kept.get(name) != value
         }
@@ -149,25 +156,33 @@ class FreeSwitchChannel:
         commands.append(multiset_command(changed))
         return commands
 
-    def _parts(self, prompt: Prompt) -> list[list[str]]:
-        names: list[str] = []
+    def _parts(self, prompt: Prompt) -> list[_Part]:
+        parts = [_Part([], [])]
         for phrase in prompt.phrases:
-            names += self._catalogue.recordings(phrase, phrase.language or prompt.language)
-        return [names[start : start + PIECES] for start in range(0, len(names), PIECES)]
+            names = self._catalogue.recordings(phrase, phrase.language or prompt.language)
+            if parts[-1].names and len(parts[-1].names) + len(names) > PIECES:
+                parts.append(_Part([], []))
+            parts[-1].keys.append(phrase.key)
+            parts[-1].names.extend(names)
+        return parts
 
-    def _files(self, names: list[str]) -> str:
+    def _files(self, part: _Part) -> str:
         prefix = self._prefix
-        return "file_string://" + "!".join([prefix + name for name in names])
+        return "file_string://" + "!".join([prefix + name for name in part.names])
 
-    def _collect_command(self, names: list[str], digits: Digits, *, first_ms: int) -> Command:
-        return execute_command(
-            "play_and_get_digits",
-            f"{digits.least} {digits.most} 1 {first_ms} {digits.terminator or 'none'}"
-            f" {self._files(names)} silence_stream://1 {RESULT} [0-9*#]+"
-            f" {round(digits.next_s * 1000)}",
-        )
-
-    def _pressed(self, commands: list[Command]) -> str:
+    def _ask(self, first: list[Command], part: _Part, digits: Digits, first_ms: int) -> str:
+        """Play a part and collect digits once, after the commands `first`."""
+        commands = [
+            *self._lead(part.keys),
+            *first,
+            execute_command(
+                "play_and_get_digits",
+                f"{digits.least} {digits.most} 1 {first_ms} {digits.terminator or 'none'}"
+                f" {self._files(part)} silence_stream://1 {RESULT} [0-9*#]+"
+                f" {round(digits.next_s * 1000)}",
+            ),
+            getvar_command(RESULT),
+        ]
         return variable_of(self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1]) or ""
 
     def _finish(self, pressed: str, digits: Digits) -> str:

@@ -44,7 +44,9 @@ class JournalWriter:
     def __init__(self, store: Store, *, interval_s: float = INTERVAL_S) -> None:
         self._store = store
         self._interval_s = interval_s
-        self._open: dict[str, _Open] = {}
+        # By conversation, not by call id: a call that comes back from a transfer is a second
+        # conversation, and the first may not be stored yet.
+        self._open: dict[Call, _Open] = {}
         self._stopping = Event()
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
@@ -54,11 +56,11 @@ class JournalWriter:
 
     def begin(self, call: Call, at: datetime) -> None:
         """A call has begun: its steps are stored from now on."""
-        self._open[call.id] = _Open(call, at, call.channel.caller[:64], call.channel.dialled[:64])
+        self._open[call] = _Open(call, at, call.channel.caller[:64], call.channel.dialled[:64])
 
     def end(self, call: Call, at: datetime, outcome: str, line: int | None) -> None:
         """A call has ended: the rest of its steps is stored with the outcome."""
-        entry = self._open.get(call.id)
+        entry = self._open.get(call)
         if entry is not None:
             entry.ended_at, entry.outcome, entry.line = at, outcome, line
 
@@ -74,7 +76,7 @@ class JournalWriter:
             self._round()
 
     def _round(self) -> None:
-        for call_id, entry in list(self._open.items()):
+        for call, entry in list(self._open.items()):
             steps = entry.call.journal.steps[entry.saved :]
             if not steps and entry.outcome is None:
                 continue
@@ -86,7 +88,7 @@ class JournalWriter:
                 return
             entry.saved += len(steps)
             if entry.outcome is not None:
-                del self._open[call_id]
+                del self._open[call]
 
     def _header(self, entry: _Open) -> CallHeader:
         return CallHeader(
@@ -102,7 +104,7 @@ class JournalWriter:
         )
 
     def _give_up_oldest(self) -> None:
-        ended = [call_id for call_id, entry in self._open.items() if entry.outcome is not None]
-        for call_id in ended[: max(0, len(ended) - BACKLOG)]:
-            del self._open[call_id]
-            log.error("journal of call %s is lost: the database has been away too long", call_id)
+        ended = [call for call, entry in self._open.items() if entry.outcome is not None]
+        for call in ended[: max(0, len(ended) - BACKLOG)]:
+            del self._open[call]
+            log.error("journal of call %s is lost: the database has been away too long", call.id)

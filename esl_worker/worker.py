@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from callflows.runner import run
 from callflows.services import Services
 from esl_worker.call import FreeSwitchChannel
 from esl_worker.journal import JournalWriter
-from esl_worker.session import Session
+from esl_worker.live_calls import LiveCalls
+from esl_worker.session import ChannelData, Session
 from sounds import Catalogue
 
 log = logging.getLogger(__name__)
@@ -25,13 +27,17 @@ UNKNOWN_NUMBER = "UNALLOCATED_NUMBER"
 
 FlowMaker = Callable[[Services], Flow]
 PLACE = ("flow", "state", "visits", "context")
+# How many workers have had the call before: numbers the journal's steps.
+LEG = f"{PREFIX}leg"
+_SMALL = re.compile(r"[0-9]{1,3}")
 
 
 class Worker:
     """What happens in a call's greenlet, from `connect` to the last word.
 
     `flows` maps flow names to their classes, `numbers` dialled numbers to flow names. A call whose
-    channel already names a place was another worker's: it goes on there.
+    channel already names a place was another worker's: it goes on there. `live` knows each call
+    while it lasts, so that it can be ended when its switch has lost it.
     """
 
     def __init__(
@@ -45,7 +51,9 @@ class Worker:
         *,
         language: Language = "fa",
         timers: Timers | None = None,
+        live: LiveCalls | None = None,
     ) -> None:
+        self._live = live if live is not None else LiveCalls()
         self._services = services
         self._flows = flows
         self._numbers = numbers
@@ -58,12 +66,13 @@ class Worker:
     def __call__(self, session: Session) -> None:
         """Serve one call; returns when it is over. Raises nothing that a caller can cause."""
         try:
-            self._serve(session)
+            data = session.connect()
+            with self._live.during(data.get("Core-UUID") or "", session):
+                self._serve(session, data)
         except CallerGone:
             log.info("the caller was gone before the conversation began")
 
-    def _serve(self, session: Session) -> None:
-        data = session.connect()
+    def _serve(self, session: Session, data: ChannelData) -> None:
         logs.call_id.set(data.uuid)
         channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir)
         place = {
@@ -72,6 +81,8 @@ class Worker:
             if (value := data.variable(f"{PREFIX}{name}")) is not None
         }
         language = data.variable(f"{PREFIX}language")
+        leg = leg_of(data) if place else 0
+        elapsed_s = elapsed_of(data) if place else 0.0
         data.release()
         name = place.get(f"{PREFIX}flow") or self._numbers.get(channel.dialled)
         maker = self._flows.get(name or "")
@@ -82,11 +93,13 @@ class Worker:
         known = next((each for each in LANGUAGES if each == language), None)
         call = Call(
             channel,
-            Journal(),
+            Journal(leg=leg, elapsed_s=elapsed_s),
             language=known or self._language,
             language_set=known is not None,
             timers=self._timers,
         )
+        if leg:
+            channel.keep({LEG: str(leg)})
         flow = maker(self._services)
         clock = self._services.clock
         self._journals.begin(call, clock.now())
@@ -111,3 +124,17 @@ class Worker:
             return None
         call.journal.event("resumed")
         return start
+
+
+def leg_of(data: ChannelData) -> int:
+    """How many workers have had a call that comes with a place."""
+    had = data.variable(LEG) or ""
+    return (int(had) if _SMALL.fullmatch(had) else 0) + 1
+
+
+def elapsed_of(data: ChannelData) -> float:
+    """Seconds since the call was answered, by the switch's own clock; 0 where it does not say."""
+    now, answered = data.get("Event-Date-Timestamp"), data.get("Caller-Channel-Answered-Time")
+    if not (now and answered and now.isdecimal() and answered.isdecimal() and int(answered)):
+        return 0.0
+    return max(0.0, (int(now) - int(answered)) / 1e6)

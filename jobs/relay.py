@@ -21,7 +21,7 @@ from billing import outbox
 from billing.clock import Clock
 from billing.database import Database
 from billing.errors import Unavailable
-from billing.outbox import Due, Queue
+from billing.outbox import QUEUES, Due, Queue
 from jobs.handover import enqueue
 from jobs.nudge import wait_for_nudge
 from jobs.redis_client import connect
@@ -29,7 +29,8 @@ from jobs.stopping import Stop
 
 LEADER = "callflows:relay"
 
-# Rows in Redis at most; what is behind them waits in the outbox, where nothing is lost.
+# Rows of a queue in Redis at most; what is behind them waits in the outbox, where nothing is
+# lost. For each queue apart, so that a flood of SMS does not hold up payments.
 _WINDOW = 2000
 
 _GATHER_S = 0.02
@@ -112,7 +113,12 @@ class Relay:
             return 0
         if self._chores is not None:
             self._chores()
-        due = outbox.due(self._database, self._clock.now(), _WINDOW)
+        wall = self._clock.now()
+        due = [
+            row
+            for queue in QUEUES
+            for row in outbox.due(self._database, wall, _WINDOW, queue=queue)
+        ]
         now = time.monotonic()
         # Rows that are not due any more are done or claimed; should they come back, they are new.
         self._handed = {row.id: seen for row in due if (seen := self._handed.get(row.id))}

@@ -14,6 +14,7 @@ from types import FrameType
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from billing.clock import Clock
@@ -43,7 +44,9 @@ class _Worker(SimpleWorker):
 
     max_connection_wait_time = _LONGEST_PAUSE_S
 
-    def __init__(self, queues: Sequence[str], redis: Redis, name: str, stop: Callable[[], None]):
+    def __init__(
+        self, queues: Sequence[str], redis: Redis, name: str, stop: Callable[[], None], asked: Stop
+    ) -> None:
         super().__init__(
             [rq_queue(redis, queue) for queue in queues],
             connection=redis,
@@ -52,6 +55,17 @@ class _Worker(SimpleWorker):
             log_job_description=False,
         )
         self._stop = stop
+        self._asked = asked
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """RQ's first act in each round of its loop: not to begin one after a request to stop.
+
+        A signal between the worker's registration and RQ's own handlers reaches ours only, and
+        RQ would go on to wait for a job.
+        """
+        if self._asked.asked:
+            raise StopRequested
+        super().check_for_suspension(burst)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self._stop()
@@ -98,7 +112,7 @@ def run_consumer(
         lives += 1
         try:
             begun = time.monotonic()
-            _Worker(queues, redis, f"{name}-{lives}", stop).work(logging_level="WARNING")
+            _Worker(queues, redis, f"{name}-{lives}", stop, stopping).work(logging_level="WARNING")
             pause = 0.0 if time.monotonic() - begun > _LONGEST_PAUSE_S else pause
         except RedisError as fault:
             if not pause:

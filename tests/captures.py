@@ -1,4 +1,6 @@
-"""The eighteen calls recorded from a real FreeSWITCH 1.10.12 (tests/captures/), as records.
+"""The calls recorded from a real FreeSWITCH 1.10.12 (tests/captures/), as records.
+
+Eighteen in async mode (``NAMES``), the nineteenth in sync mode (``SYNC``).
 
 A record is ``(direction, seconds, data)``: direction ">" is application to switch, "<" switch to
 application. See tests/captures/README.md for what happens in each call.
@@ -9,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent / "captures"
-NAMES = tuple(sorted(path.name.removesuffix(".esl.gz") for path in FOLDER.glob("*.esl.gz")))
+ALL = tuple(sorted(path.name.removesuffix(".esl.gz") for path in FOLDER.glob("*.esl.gz")))
+NAMES = tuple(name for name in ALL if "-sync-" not in name)
+(SYNC,) = tuple(name for name in ALL if "-sync-" in name)
 
 
 class Record(NamedTuple):
@@ -22,7 +26,7 @@ class Record(NamedTuple):
 
 def records(name: str) -> list[Record]:
     """All records of one capture, by its full name or its number ("03")."""
-    full = next(known for known in NAMES if known == name or known.split("-")[0] == name)
+    full = next(known for known in ALL if known == name or known.split("-")[0] == name)
     raw = gzip.decompress((FOLDER / f"{full}.esl.gz").read_bytes())
     found = []
     position = 0

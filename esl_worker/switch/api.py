@@ -6,7 +6,9 @@ import uuid as uuids
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from esl_worker.switch.events import serialize
 from esl_worker.switch.inbox import Message
+from esl_worker.switch.originate import originate
 
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
@@ -102,7 +104,7 @@ def _receive_dtmf(channel: Channel, keys: str) -> str:
 def _schedule_hangup(switch: Switch, text: str) -> str:
     words = text.split()
     if len(words) < 2 or not words[0].lstrip("+").isdecimal():
-        return "-USAGE: sched_hangup [+]<time> <uuid> [<cause>]\n"
+        return "-USAGE: [+]<time> <uuid> [<cause>]\n"
     channel = switch.channels.get(words[1])
     if channel is None:
         return _NO_CHANNEL
@@ -134,19 +136,41 @@ def _status(switch: Switch, _: str) -> str:
     )
 
 
+def _global_getvar(switch: Switch, name: str) -> str:
+    name = name.strip(" ")
+    return switch.bus.core_uuid if name == "core_uuid" else switch.globals.get(name, "")
+
+
+def _dump(channel: Channel, _: str) -> str:
+    headers = channel.switch.bus.base("CHANNEL_DATA") + channel.headers()
+    return serialize(headers).decode("utf-8", "surrogateescape")
+
+
+def _hang_up_all(switch: Switch, cause: str) -> str:
+    cause = cause.strip(" ") or "MANAGER_REQUEST"
+    for channel in list(switch.channels.values()):
+        channel.hangup(cause)
+    return f"+OK hangup all channels with cause {cause}\n"
+
+
 _PLAIN: dict[str, Callable[[Switch, str], str]] = {
     "create_uuid": lambda _, __: str(uuids.uuid4()),
     "echo": lambda _, text: text,
+    "global_getvar": _global_getvar,
     "hostname": lambda switch, _: switch.hostname,
+    "hupall": _hang_up_all,
+    "originate": originate,
     "sched_hangup": _schedule_hangup,
     "status": _status,
     "switchname": lambda switch, _: switch.hostname,
+    "uptime": lambda switch, _: f"{int(switch.clock.now())}\n",
     "uuid_exists": _exists,
     "version": lambda _, __: "callflows embedded switch, speaking as FreeSWITCH 1.10.12\n",
 }
 _CHANNEL: dict[str, Callable[[Channel, str], str]] = {
     "uuid_break": _break,
     "uuid_broadcast": _broadcast,
+    "uuid_dump": _dump,
     "uuid_getvar": _getvar,
     "uuid_kill": _kill,
     "uuid_recv_dtmf": _receive_dtmf,
@@ -156,6 +180,7 @@ _CHANNEL: dict[str, Callable[[Channel, str], str]] = {
 _USAGE = {
     "uuid_break": "<uuid> [all]",
     "uuid_broadcast": "<uuid> <path> [aleg|bleg|holdb|both]",
+    "uuid_dump": "<uuid> [format]",
     "uuid_getvar": "<uuid> <var>",
     "uuid_kill": "<uuid> [cause]",
     "uuid_recv_dtmf": "<uuid> <dtmf_data>",

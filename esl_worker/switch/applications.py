@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from gevent import socket
 
 from esl_worker.switch import digits
 from esl_worker.switch.api import seconds_until
+from esl_worker.switch.arguments import separate
 from esl_worker.switch.bridge import bridge
 from esl_worker.switch.causes import cause as cause_named
 from esl_worker.switch.channel import Channel
@@ -22,6 +22,8 @@ from esl_worker.switch.values import integer, true
 log = logging.getLogger(__name__)
 
 CONNECT_S = 30.0  # real; the switch itself sets no limit, the kernel's is two minutes
+AMD_MACHINE_S = 5.0
+AMD_HUMAN_S = 1.5
 SILENCE_S = 1.0  # of it end a recording here: nobody speaks on this line
 
 
@@ -164,7 +166,7 @@ def _playback(channel: Channel, argument: str) -> None:
 
 
 def _play_and_get_digits(channel: Channel, argument: str) -> None:
-    words = split_arguments(argument, 11)
+    words = separate(argument, 11)
     if not words:
         return
     least = max(0, _integer(words, 0))
@@ -187,7 +189,7 @@ def _play_and_get_digits(channel: Channel, argument: str) -> None:
 
 
 def _read(channel: Channel, argument: str) -> None:
-    words = split_arguments(argument, 7)
+    words = separate(argument, 7)
     if not words:
         return
     least = max(1, _integer(words, 0))
@@ -264,6 +266,15 @@ def _record(channel: Channel, argument: str) -> None:
     channel.set("record_samples", str(samples))
 
 
+def _amd(channel: Channel, _: str) -> None:
+    """Listen to who has answered (the variables of mod_amd): a machine talks on, a human stops."""
+    channel.set("amd_result", "MACHINE" if channel.machine else "HUMAN")
+    channel.set("amd_cause", "TOOLONG" if channel.machine else "HUMAN")
+    until = channel.clock.now() + (AMD_MACHINE_S if channel.machine else AMD_HUMAN_S)
+    while channel.ready and (left := until - channel.clock.now()) > 0:
+        channel.wait(left)
+
+
 def _flush_dtmf(channel: Channel, _: str) -> None:
     channel.digits.clear()
 
@@ -291,7 +302,7 @@ def _multiset(channel: Channel, argument: str) -> None:
     delimiter = " "
     if argument.startswith("^^") and len(argument) > 2:
         delimiter, argument = argument[2], argument[3:]
-    for assignment in argument.split(delimiter, 255):
+    for assignment in separate(argument, 256, delimiter):
         if assignment:
             _set(channel, assignment)
 
@@ -324,34 +335,6 @@ def _info(channel: Channel, _: str) -> None:
 # -- arguments --------------------------------------------------------------------------------
 
 
-def split_arguments(text: str, most: int) -> list[str]:
-    """Words as switch_separate_string cuts them at blanks.
-
-    Several blanks are one, so an empty argument collapses; single quotes keep blanks together;
-    a backslash keeps a quote or blank. The last of `most` words keeps the rest.
-    """
-    words: list[str] = []
-    rest = text.strip(" ")
-    while rest and len(words) < most - 1:
-        match = _WORD.match(rest)
-        if match is None or match.end() == 0:
-            break
-        words.append(_unquote(match[0]))
-        rest = rest[match.end() :].lstrip(" ")
-    if rest:
-        words.append(_unquote(rest))
-    return words
-
-
-_WORD = re.compile(r"(?:'(?:[^'\\]|\\.)*'|\\.|[^ '\\]|['\\])+")
-
-
-def _unquote(word: str) -> str:
-    if len(word) > 1 and word.startswith("'") and word.endswith("'"):
-        word = word[1:-1]
-    return word.replace("\\'", "'").replace("\\s", " ")
-
-
 def _word(words: list[str], index: int) -> str:
     return words[index] if index < len(words) else ""
 
@@ -364,6 +347,7 @@ def _integer(words: list[str], index: int, default: int = 0) -> int:
 
 
 APPLICATIONS: dict[str, Application] = {
+    "amd": Application(_amd, needs_media=True),
     "answer": Application(_answer),
     "break": Application(_break),
     "bridge": Application(bridge),

@@ -21,6 +21,7 @@ from esl_worker.switch.signal import Signal
 from esl_worker.switch.values import integer, true
 
 if TYPE_CHECKING:
+    from esl_worker.switch.clock import Clock
     from esl_worker.switch.events import Headers
     from esl_worker.switch.switch import Switch
 
@@ -29,7 +30,14 @@ MAX_KEYS = 100  # waiting keys; the oldest go first, as in switch_channel_queue_
 MAX_DEPTH = 15  # applications within applications (SWITCH_MAX_STACKS)
 MAX_TRANSFERS = 70  # FreeSWITCH's max_forwards
 
-_NUMBERS = {"CS_ROUTING": 2, "CS_EXECUTE": 4, "CS_RESET": 9, "CS_HANGUP": 10, "CS_REPORTING": 11}
+_NUMBERS = {
+    "CS_ROUTING": 2,
+    "CS_EXECUTE": 4,
+    "CS_CONSUME_MEDIA": 7,
+    "CS_RESET": 9,
+    "CS_HANGUP": 10,
+    "CS_REPORTING": 11,
+}
 
 
 class Destination(NamedTuple):
@@ -40,7 +48,8 @@ class Destination(NamedTuple):
 
 
 class Channel:
-    """A call. Made by `Switch.call`.
+    """A call. Made by `Switch.call`, or by `Switch.originate` with an `opening`: what comes before
+    the dialplan (ringing, the answer, an application of its own).
 
     Attributes:
         uuid: the channel's identity.
@@ -52,11 +61,18 @@ class Channel:
         expansions: every ``${…}`` that an argument asked for; API commands were not run.
         digits: keys pressed and not yet taken.
         inbox: what others want of the call while it runs.
+        machine: an answering machine is at the other end.
     """
 
-    def __init__(self, switch: Switch, profile: Profile, caller: Caller) -> None:
+    def __init__(
+        self,
+        switch: Switch,
+        profile: Profile,
+        caller: Caller,
+        opening: Callable[[Channel], None] | None = None,
+    ) -> None:
         self.switch = switch
-        self.clock = switch.clock
+        self.clock: Clock = switch.clock
         self.uuid = profile.uuid
         self.profile = profile
         self.caller = caller
@@ -83,6 +99,8 @@ class Channel:
         self._depth = 0
         self._last_app: tuple[str, str | None] = ("", None)
         self._timers: list[Greenlet[..., Any]] = []
+        self.machine = False
+        self._opening = opening
         self._greenlet: Greenlet[[], None] | None = None
 
     # -- what callers and tests use ---------------------------------------------------------
@@ -397,6 +415,8 @@ class Channel:
     def _run(self) -> None:
         try:
             self.caller.attached(self)
+            if self._opening is not None:
+                self._opening(self)
             while not self.down:
                 self._route()
         except Exception:

@@ -13,16 +13,16 @@ import math
 import os
 import uuid as uuids
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gevent import socket
 
 from esl_worker.frames import CommandFrame, CommandReader, ProtocolError
 from esl_worker.switch import events, protocol
 from esl_worker.switch.api import run_api
-from esl_worker.switch.events import Event
 from esl_worker.switch.inbox import Message
 from esl_worker.switch.signal import Signal
+from esl_worker.switch.subscription import Subscription
 from esl_worker.switch.values import true
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 FIRST_COMMAND_S = 25.0  # virtual; read_packet's timeout for the first command
 SEND_S = 30.0  # real; an application that does not read any more loses its socket
-MAX_EVENTS = 25_000  # waiting for one socket; further ones are dropped, as in FreeSWITCH
 
 
 class Listener:
@@ -57,12 +56,7 @@ class Listener:
         self._signal = Signal() if asynchronous else channel.signal
         self._reader = CommandReader()
         self._commands: deque[CommandFrame] = deque()
-        self._events: deque[Event] = deque()
-        self._subscribed: set[str] = set()
-        self._mine = False
-        self._format: Literal["plain", "json", "xml"] = "plain"
-        self._filters: list[tuple[str, str]] = []
-        self._listening = False
+        self._subscription = Subscription(channel.switch.bus, self._signal.set)
         self._running = True
         self._linger: int | None = None
         self._linger_until: float | None = None
@@ -95,7 +89,7 @@ class Listener:
                 self._send(answer)
 
     def _close(self) -> None:
-        self.channel.switch.bus.unsubscribe(list(self._subscribed), self._deliver)
+        self._subscription.close()
         if self._signal.set in self.channel.watchers:
             self.channel.watchers.remove(self._signal.set)
         try:
@@ -120,7 +114,8 @@ class Listener:
         clock = self.channel.clock
         began = clock.now()
         while True:
-            self._flush()
+            while (event := self._subscription.pending()) is not None:
+                self._send(event)
             if self._linger_until is not None and int(clock.epoch()) > self._linger_until:
                 return None
             if self.channel.down and not self._disconnecting:
@@ -161,39 +156,6 @@ class Listener:
         except BlockingIOError:
             return None
 
-    # -- events -----------------------------------------------------------------------------
-
-    def _deliver(self, event: Event) -> None:
-        if self._mine and event.uuid != self.channel.uuid:
-            return
-        if self._filters and not self._passes(event):
-            return
-        if len(self._events) < MAX_EVENTS:
-            self._events.append(event)
-            self._signal.set()
-
-    def _passes(self, event: Event) -> bool:
-        values = {name.lower(): value for name, value in event.headers}
-        return any(values.get(name.lower()) == value for name, value in self._filters)
-
-    def _flush(self) -> None:
-        if not self._listening:
-            return
-        while self._events:
-            event = self._events.popleft()
-            kind = "json" if self._format == "json" else "plain"
-            body = event.json() if kind == "json" else event.plain()
-            self._send(protocol.event_frame(kind, body))
-
-    def _subscribe(self, names: set[str]) -> None:
-        self.channel.switch.bus.subscribe(names - self._subscribed, self._deliver)
-        self._subscribed |= names
-        self._listening = True
-
-    def _unsubscribe(self, names: set[str]) -> None:
-        self.channel.switch.bus.unsubscribe(names & self._subscribed, self._deliver)
-        self._subscribed -= names
-
     # -- commands ---------------------------------------------------------------------------
 
     def _obey(self, command: CommandFrame) -> bytes:
@@ -207,7 +169,7 @@ class Listener:
             self._running = False
             return protocol.reply("+OK bye")
         if word.startswith("filter "):
-            return protocol.reply(self._filter(line[7:].lstrip(" ")))
+            return protocol.reply(self._subscription.filter(line[7:].lstrip(" ")))
         if word.startswith("resume"):
             self.channel.set("socket_resume", "true")
             return protocol.reply("+OK")
@@ -220,7 +182,7 @@ class Listener:
             value = self.channel.get(line.partition(" ")[2]) or ""
             return protocol.reply(value or "-ERR command not found")
         if word.startswith("myevents"):
-            return protocol.reply(self._my_events(word))
+            return protocol.reply(self._subscription.mine(word, self.channel.uuid))
         if word.startswith("divert_events"):
             return protocol.reply(_diverted(line[13:].strip(" ")))
         if word.startswith("sendmsg"):
@@ -248,21 +210,11 @@ class Listener:
         if word.startswith("nolog"):
             return protocol.reply("-ERR not loging")  # sic
         if word.startswith("event"):
-            return protocol.reply(self._events_on(line[5:].split()))
+            return protocol.reply(self._subscription.on(line[5:].split()))
         if word.startswith("nixevent"):
-            names = {name for name in line[8:].upper().split() if name in events.NAMES}
-            if not names:
-                return protocol.reply("-ERR no keywords supplied")
-            self._unsubscribe(self._subscribed.copy() if "ALL" in names else names)
-            self._listening = True
-            return protocol.reply("+OK events nixed")
+            return protocol.reply(self._subscription.nix(line[8:].upper().split()))
         if word.startswith("noevents"):
-            if not self._listening:
-                return protocol.reply("-ERR not listening for events")
-            self._events.clear()
-            self._unsubscribe(self._subscribed.copy())
-            self._listening = False
-            return protocol.reply("+OK no longer listening for events")
+            return protocol.reply(self._subscription.off())
         return protocol.reply("-ERR command not found")
 
     def _connect_answer(self) -> bytes:
@@ -277,49 +229,6 @@ class Listener:
             ("Control", "full" if self._full else "single-channel"),
         ]
         return events.serialize(headers)
-
-    def _filter(self, text: str) -> str:
-        name, _, value = text.partition(" ")
-        if name.lower() == "delete" and value:
-            name, _, value = value.partition(" ")
-            if name.lower() == "all":
-                self._filters.clear()
-            else:
-                self._filters = [
-                    (known, wanted)
-                    for known, wanted in self._filters
-                    if known.lower() != name.lower() or (value and wanted != value)
-                ]
-            return f"+OK filter deleted. [{name}][{value}]"
-        if name.lower() == "add" and value:
-            name, _, value = value.partition(" ")
-        if not value:
-            return "-ERR invalid syntax"
-        self._filters.append((name, value))
-        return f"+OK filter added. [{name}]=[{value}]"
-
-    def _my_events(self, word: str) -> str:
-        if self._mine:
-            return "-ERR aready enabled."  # sic
-        self._mine = True
-        if "xml" in word:
-            self._format = "xml"
-        if "json" in word:
-            self._format = "json"
-        self._subscribe(set(events.MY_EVENTS))
-        return "+OK Events Enabled"
-
-    def _events_on(self, words: list[str]) -> str:
-        names = set()
-        for index, word in enumerate(words):
-            if index == 0 and word.lower() in ("plain", "json", "xml"):
-                self._format = word.lower()  # type: ignore[assignment]
-            elif word.upper() in events.NAMES:
-                names.add(word.upper())
-        if not names:
-            return "-ERR no keywords supplied"
-        self._subscribe(names)
-        return f"+OK event listener enabled {self._format}"
 
     def _set_linger(self, text: str) -> str:
         if not text.startswith(" ") or not text[1:]:

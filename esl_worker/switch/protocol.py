@@ -11,6 +11,9 @@ from functools import lru_cache
 REPLY_LENGTH = 511  # bytes; parse_command's reply buffer, so a long getvar is cut
 GOODBYE = b"Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
 
+AUTH_REQUEST = b"Content-Type: auth/request\n\n"
+REJECTION = b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n"
+
 # SWITCH_URL_UNSAFE and everything outside printable ASCII. A percent sign that already starts
 # an escape stays as it is: the hole through which a caller's "%0A" passes (capture 11).
 _UNSAFE = re.compile(rb'%(?![0-9A-F]{2})|[^ -~]|[ "#&+:;<=>?@\[\\\]^`{|}]')
@@ -63,3 +66,8 @@ def disconnect_notice(uuid: str) -> bytes:
         "Content-Disposition: disconnect\n"
         f"Content-Length: {len(GOODBYE)}\n\n"
     ).encode() + GOODBYE
+
+
+def inbound_notice(text: bytes = GOODBYE) -> bytes:
+    """The last thing on an inbound socket: it belongs to no call (measured)."""
+    return b"Content-Type: text/disconnect-notice\nContent-Length: %d\n\n" % len(text) + text

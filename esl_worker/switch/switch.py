@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from esl_worker.switch.api import run_api
@@ -16,6 +16,7 @@ from esl_worker.switch.dialplan import Dialplan
 from esl_worker.switch.events import EventBus
 from esl_worker.switch.media import Sounds
 from esl_worker.switch.profile import Profile, sip_variables
+from esl_worker.switch.subscribers import Subscribers
 
 
 class Switch:
@@ -28,6 +29,7 @@ class Switch:
         core_uuid: the switch's identity in events; a new one if None.
         missing_s: seconds that a missing sound file is taken to last (it is counted either
             way); None skips it as FreeSWITCH does.
+        subscribers: who can be called with `originate`; nobody if None.
 
     Attributes:
         channels: the live calls by uuid.
@@ -47,9 +49,11 @@ class Switch:
         *,
         core_uuid: str | None = None,
         missing_s: float | None = None,
+        subscribers: Subscribers | None = None,
     ) -> None:
+        self.subscribers = subscribers
         self.dialplan = dialplan
-        self.clock = clock
+        self.clock: Clock = clock
         self.sounds = Sounds(sounds_dir, missing_s)
         self.bus = EventBus(core_uuid or str(uuids.uuid4()), self.hostname, clock.epoch)
         self.channels: dict[str, Channel] = {}
@@ -92,9 +96,15 @@ class Switch:
         channel.variables = sip_variables(profile, channel.times.created)
         return self._start(channel, variables or {})
 
-    def originate(self, profile: Profile, caller: Caller, variables: Mapping[str, str]) -> Channel:
-        """Start the far leg of a bridge."""
-        channel = Channel(self, profile, caller)
+    def originate(
+        self,
+        profile: Profile,
+        caller: Caller,
+        variables: Mapping[str, str],
+        opening: Callable[[Channel], None] | None = None,
+    ) -> Channel:
+        """Start an outbound leg: the far one of a bridge, or a call to a subscriber."""
+        channel = Channel(self, profile, caller, opening)
         channel.variables = {
             "direction": profile.direction,
             "uuid": profile.uuid,

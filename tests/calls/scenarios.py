@@ -47,7 +47,7 @@ SCENARIOS = [
             hears("connecting_payment"),
             IsTransferred("2000", "payment"),
         ],
-        outcome="caller_gone",
+        outcome="transferred",
     ),
     Scenario(
         "1: a mobile line is transferred to 9990 (A4)",
@@ -58,7 +58,7 @@ SCENARIOS = [
             IsTransferred("9990", "payment"),
         ],
         caller="09123456789",
-        outcome="caller_gone",
+        outcome="transferred",
     ),
     Scenario(
         "2: bill by SMS from a fixed line, to a mobile number that is keyed in (A5)",
@@ -151,7 +151,7 @@ SCENARIOS = [
             IsTransferred("2020", "care"),
         ],
         caller="02133221100",
-        outcome="caller_gone",
+        outcome="transferred",
     ),
     Scenario(
         "several open bills: one is chosen, and * leads back to the choice",
@@ -168,7 +168,7 @@ SCENARIOS = [
             IsTransferred("2020", "care"),
         ],
         caller="02144556677",
-        outcome="caller_gone",
+        outcome="transferred",
     ),
     Scenario(
         "no open bill, and never one",
@@ -278,7 +278,7 @@ SCENARIOS = [
             hears("giving_up_invalid", "connecting_care"),
             IsTransferred("2020", "care"),
         ],
-        outcome="caller_gone",
+        outcome="transferred",
         counts_tries=True,
     ),
     Scenario(

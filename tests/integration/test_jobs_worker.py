@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -90,6 +91,32 @@ def test_sigterm_finishes_the_row_in_hand(
     consumers.start(redis_url)
     poll(lambda: len(consumers.sent()) == 2, "the next consumer does the rest", 30)
     assert consumers.attempts() == ["in", "hand", "later"]
+
+
+def test_sigterm_before_rq_listens_to_it(redis_url, database, monkeypatch):
+    """A signal between the worker's registration and its loop ends it all the same."""
+    import os
+
+    from jobs import worker
+
+    subscribe = worker._Worker.subscribe
+
+    def told_meanwhile(self):
+        subscribe(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(worker._Worker, "subscribe", told_meanwhile)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    begun = time.monotonic()
+    try:
+        worker.run_consumer(
+            ["sms"], database=database, redis_url=redis_url, clock=SystemClock(), handlers={}
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    # RQ waits for minutes for a job, and swallows what would break the wait off.
+    assert time.monotonic() - begun < 5
 
 
 def test_sigterm_while_idle(redis_url, consumers, poll):

@@ -248,6 +248,39 @@ def test_the_gevent_loop_goes_on_while_the_database_is_waited_for(database_url: 
     assert int(done.stdout) >= 15
 
 
+_FORKING = """
+import os, sys
+from sqlalchemy import text
+from billing.database import Database
+
+database = Database(sys.argv[1])
+
+def backend(conn):
+    return conn.execute(text("SELECT pg_backend_pid()")).scalar()
+
+before = database.query(backend)
+child = os.fork()
+if child == 0:
+    os._exit(1 if database.write(backend) == before else 0)
+assert os.waitpid(child, 0)[1] == 0, "the child spoke on its parent's connection"
+assert database.write(backend) == before, "the parent lost its connection"
+"""
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+@pytest.mark.postgres
+def test_a_forked_process_opens_connections_of_its_own(database_url: str) -> None:
+    """Queue workers fork for each job: parent and child never share a connection."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKING, database_url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_many_threads_share_a_small_pool(
     open_database: Callable[..., Database], in_threads: Callable[..., list[object]]
 ) -> None:

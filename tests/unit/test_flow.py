@@ -143,7 +143,7 @@ def test_a_transfer_leaves_the_place_of_its_failure():
     outcome, _, channel, _ = start(
         hears("payment_menu"), presses("0"), IsTransferred("2020", "care")
     )
-    assert outcome == "caller_gone"
+    assert outcome == "transferred"
     assert channel.variables["callflows_state"] == "failed"
     outcome, *_ = start(
         hears("transfer_failed", "goodbye"), IsHungUp(), place=dict(channel.variables)

@@ -41,7 +41,7 @@ def test_all_eighteen_captures_are_there():
     assert [name[:2] for name in captures.NAMES] == [f"{n:02}" for n in range(1, 19)]
 
 
-@pytest.mark.parametrize("name", captures.NAMES)
+@pytest.mark.parametrize("name", captures.ALL)
 def test_every_byte_of_a_capture_belongs_to_a_frame(name):
     """Blocks, empty lines and bodies of all frames add up to the switch's bytes exactly."""
     data = captures.stream(name, "<")
@@ -52,7 +52,7 @@ def test_every_byte_of_a_capture_belongs_to_a_frame(name):
     assert kinds <= {"command/reply", "api/response", "text/disconnect-notice", *EVENTS}
 
 
-@pytest.mark.parametrize("name", captures.NAMES)
+@pytest.mark.parametrize("name", captures.ALL)
 def test_a_capture_gives_the_same_frames_byte_by_byte(name):
     """A stream that comes one byte at a time gives the frames that it gives in one piece."""
     data = captures.stream(name, "<")
@@ -62,7 +62,7 @@ def test_a_capture_gives_the_same_frames_byte_by_byte(name):
     assert slowly == FrameReader().feed(data)
 
 
-@pytest.mark.parametrize("name", captures.NAMES)
+@pytest.mark.parametrize("name", captures.ALL)
 def test_every_event_of_a_capture_is_read_whole(name):
     """Each event has as many headers as its body has lines (names that come twice counted once)
     and its own Content-Length plays no part outside."""

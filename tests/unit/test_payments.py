@@ -274,7 +274,7 @@ def test_a_parked_payment_is_posted_once_its_bill_is_there(
     receipt = desk.receive_payment("r1", *ids, 17_000, "bank", clock.now())
     desk.post_payment(receipt.payment)
     assert payments.retry_parked(database, receipt.payment, clock.now()).status == "parked"
-    load(["02177483178,fixed,A,B,fa,,,,"], [f"02177483178,1,1397,17000,{','.join(ids)},1397/02/15"])
+    load(["02177483178,fixed,A,B,fa,,,,"], [f"02177483178,1,1407,17000,{','.join(ids)},1407/02/15"])
     outcome = payments.retry_parked(database, receipt.payment, clock.now())
     assert (outcome.status, outcome.result) == ("posted", "full")
     with pytest.raises(LookupError):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_worker.switch import Clock, Dialplan, Step, service_dialplan
-from esl_worker.switch.applications import split_arguments
+from esl_worker.switch.arguments import separate
 from esl_worker.switch.causes import cause, q850
 from esl_worker.switch.expansion import Expansion, expand
 from esl_worker.switch.media import FILE_STRING_LEAD_S, FOREVER, Sounds
@@ -170,13 +170,13 @@ def test_missing_recordings_may_be_given_a_length(sounds: Sounds) -> None:
 )
 def test_arguments_are_cut_at_blanks(text: str, words: list[str]) -> None:
     """Empty ones collapse, quotes keep blanks, the last word keeps the rest."""
-    assert split_arguments(text, 3) == words
+    assert separate(text, 3) == words
 
 
 @given(st.text(alphabet="a '\\1", max_size=30), st.integers(1, 11))
 def test_cutting_arguments_never_fails(text: str, most: int) -> None:
     """Any quoting, closed or not, gives at most so many words."""
-    assert len(split_arguments(text, most)) <= most
+    assert len(separate(text, most)) <= most
 
 
 def test_causes() -> None:

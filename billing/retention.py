@@ -1,0 +1,54 @@
+"""Forgetting what is no longer needed: destinations of messages that were sent long ago (A9).
+
+Bills, payments, ledger and journals stay; what goes are finished outbox rows (they hold mobile
+numbers and e-mail addresses), answered or expired e-mail requests, and counters of past days.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, select
+
+from billing.database import Database
+from billing.schema import email_requests, inbound_messages, outbox, sms_counters
+
+_BATCH = 1000
+
+
+def forget(database: Database, before: datetime) -> dict[str, int]:
+    """Delete what was finished before a moment; returns the rows gone by table.
+
+    In batches, each a short transaction, so that calls never wait for it. Failed outbox rows stay
+    until somebody has seen to them.
+
+    Raises:
+        Unavailable: the database is locked or away; what was deleted before stays so.
+    """
+    day = before.date().isoformat()
+    return {
+        table.name: _drain(database, table, condition)
+        for table, condition in (
+            (outbox, (outbox.c.status == "done") & (outbox.c.done_at < before)),
+            (email_requests, email_requests.c.expires_at < before),
+            (inbound_messages, inbound_messages.c.at < before),
+            (sms_counters, sms_counters.c.span < day),
+        )
+    }
+
+
+def _drain(database: Database, table: Table, condition: ColumnElement[bool]) -> int:
+    key = list(table.primary_key.columns)
+    columns = key[0] if len(key) == 1 else None
+
+    def work(conn: Connection) -> int:
+        if columns is None:
+            # A handful of counters a day: one statement does.
+            return conn.execute(delete(table).where(condition)).rowcount
+        batch = select(columns).where(condition).limit(_BATCH)
+        return conn.execute(delete(table).where(columns.in_(batch))).rowcount
+
+    gone = 0
+    while count := database.write(work):
+        gone += count
+    return gone

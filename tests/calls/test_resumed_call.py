@@ -1,0 +1,118 @@
+"""A call that comes to a worker a second time: one journal, and nothing of it lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from billing.journal import Journal as Store
+from billing.journal import Step
+from callflows.journal import STEPS_A_LEG, Journal
+from esl_worker.frames import Frame
+from esl_worker.session import ChannelData
+from esl_worker.switch.caller import ScriptedCaller
+from esl_worker.switch.dialplan import Dialplan
+from esl_worker.worker import elapsed_of, leg_of
+from tests.calls.scenario import Scenario
+from tests.calls.test_scenarios_worker import Place
+from tests.calls.world import World
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A worker that stores its journals at its end, so that both halves wait together."""
+    world = World(tmp_path, Scenario("", ()))
+    yield Place(world, tmp_path, journal_s=3600), world
+    world.close()
+
+
+def told(step: Step) -> str:
+    if step.kind == "heard":
+        return "+".join(phrase[0] for phrase in step.data["phrases"])
+    return str(step.data.get("keys") or step.data["event"])
+
+
+def test_a_call_that_comes_back_goes_on_in_its_journal(place):
+    """The payment system is busy and the call comes back: both halves are told, in their order.
+
+    Seen on a real switch: steps of the second half were taken for the first's, and dropped.
+    """
+    there, world = place
+    worker = f"127.0.0.1:{there.server.server_port} full"
+    there.switch.dialplan = Dialplan(
+        {
+            "public": [("2000", [("socket", worker)])],
+            "payment": [
+                (
+                    "2000",
+                    [
+                        ("set", "continue_on_fail=true"),
+                        ("bridge", "error/user_busy"),
+                        ("socket", worker),
+                    ],
+                )
+            ],
+        }
+    )
+    channel = there.switch.call(
+        "2000", "02188776655", caller=ScriptedCaller(["1", "4", "1", "hangup"])
+    )
+    channel.join()
+    there.close()
+    call = Store(world.database).read(channel.uuid)
+    assert call is not None
+    reading = "read_ids+read_ids_repeat+read_ids+read_ids_end"
+    assert [told(step) for step in call.steps] == [
+        "welcome+bill_summary+payment_menu",
+        "1",
+        "chose",
+        "connecting_payment",
+        "transfer",
+        "resumed",
+        "transfer_failed+payment_menu",
+        "4",
+        "chose",
+        "read_ids_prepare",
+        "1",
+        reading,
+    ]
+    times = [step.at_ms for step in call.steps]
+    assert times == sorted(times)
+    # The prompts before the transfer are minutes to the switch, whose clock counts.
+    assert times[5] > 1000
+    assert [step.seq // STEPS_A_LEG for step in call.steps] == [0] * 5 + [1] * 7
+
+
+def test_each_worker_has_its_own_numbers_for_steps():
+    """A third worker's first step comes after all of the second's, and later."""
+    second = Journal(lambda: 50.0, leg=1, elapsed_s=10.0)
+    third = Journal(lambda: 70.0, leg=2, elapsed_s=30.0)
+    for journal in (second, third):
+        journal.event("resumed")
+        journal.event("hangup")
+    steps = second.steps + third.steps
+    assert [step.seq for step in steps] == sorted({step.seq for step in steps})
+    assert [step.at_ms for step in steps] == [10_000, 10_000, 30_000, 30_000]
+
+
+@pytest.mark.parametrize(("had", "leg"), [(None, 1), ("1", 2), ("x", 1), ("99999", 1), ("", 1)])
+def test_the_worker_before_is_counted(had, leg):
+    """The count goes up by one for each worker; what is no count begins anew."""
+    headers = {} if had is None else {"variable_callflows_leg": had}
+    assert leg_of(ChannelData(Frame(headers))) == leg
+
+
+@pytest.mark.parametrize(
+    ("now", "answered", "seconds"),
+    [
+        ("1795295317750616", "1795295310790490", 6.960126),
+        ("1795295317750616", "0", 0.0),
+        ("5", "9", 0.0),
+        (None, "9", 0.0),
+        ("x", "9", 0.0),
+    ],
+)
+def test_the_age_of_a_call_is_the_switch_s(now, answered, seconds):
+    """Both times are the switch's own (microseconds), so no two clocks are compared."""
+    headers = {"Event-Date-Timestamp": now, "Caller-Channel-Answered-Time": answered}
+    given = {name: value for name, value in headers.items() if value is not None}
+    assert elapsed_of(ChannelData(Frame(given))) == pytest.approx(seconds)
