@@ -54,8 +54,8 @@ class Timing:
     """How often the dialer looks, seconds of its clock.
 
     ``tick_s``: for calls to start, and whether a campaign was paused or stopped. ``watch_s``: for
-    leases, of its own calls and of dialers that died; must be well below the lease. ``idle_s``: at a
-    campaign that had no call to start, or no room for one.
+    leases, of its own calls and of dialers that died; must be well below the lease. ``idle_s``: at
+    a campaign that had no call to start, or no room for one.
     """
 
     tick_s: float = 0.2
