@@ -65,6 +65,7 @@ class FreeSwitchChannel:
         "caller",
         "dialled",
         "id",
+        "typed",
     )
 
     def __init__(
@@ -79,6 +80,9 @@ class FreeSwitchChannel:
         self.id = data.uuid
         self.caller = data.caller_number
         self.dialled = data.destination
+        # What was collected for a worker that died: the answer to the question which is asked
+        # again by the one that takes over, and need not be.
+        self.typed = ""
 
     def keep(self, place: Mapping[str, str]) -> None:
         """Write the place with the next command; values that did not change are not sent."""
@@ -94,6 +98,9 @@ class FreeSwitchChannel:
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
+        if self.typed:
+            typed, self.typed = self.typed, ""
+            return self._finish(typed, digits)
         first = []
         if digits.secret:
             first.append(execute_command("set", "sensitive_dtmf=true"))

@@ -14,7 +14,7 @@ from callflows.flow import PREFIX, Flow, State, UnknownPlace, restore
 from callflows.journal import Journal
 from callflows.runner import run
 from callflows.services import Services
-from esl_worker.call import FreeSwitchChannel
+from esl_worker.call import RESULT, FreeSwitchChannel
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
 from esl_worker.session import ChannelData, Session
@@ -83,6 +83,7 @@ class Worker:
         language = data.variable(f"{PREFIX}language")
         leg = leg_of(data) if place else 0
         elapsed_s = elapsed_of(data) if place else 0.0
+        typed = (data.variable(RESULT) or "") if place else ""
         data.release()
         name = place.get(f"{PREFIX}flow") or self._numbers.get(channel.dialled)
         maker = self._flows.get(name or "")
@@ -107,6 +108,8 @@ class Worker:
         try:
             channel.answer()
             start = self._resumed(flow, call, place) if place else None
+            if start is not None:
+                channel.typed = typed
             outcome = run(flow, call, start)
         except CallerGone:
             outcome = "caller_gone"

@@ -82,6 +82,36 @@ def test_a_call_that_comes_back_goes_on_in_its_journal(place):
     assert [step.seq // STEPS_A_LEG for step in call.steps] == [0] * 5 + [1] * 7
 
 
+PLACE = {
+    "callflows_flow": "bill",
+    "callflows_visits": "5",
+    "callflows_language": "fa",
+    "callflows_context": '{"line":"+982188776655","own":true,"bill":1,"purpose":"bill"}',
+    "callflows_digits": "09121234567",
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "first"),
+    [
+        ("ask_mobile", "number_read_back,confirm_number"),
+        # Nothing that this release knows: the call begins anew, and takes no key for an answer.
+        ("no_such_state", "welcome,bill_summary,payment_menu"),
+    ],
+)
+def test_keys_collected_for_a_dead_worker_are_not_asked_for_again(place, state, first):
+    """A number keyed in while the worker died is there already, and is used once."""
+    there, _ = place
+    caller = ScriptedCaller(["", "hangup"])
+    variables = {**PLACE, "callflows_state": state}
+    there.switch.call("2000", "02188776655", variables=variables, caller=caller).join()
+    there.close()
+    heard = [step.phrases for step in caller.transcript if step.kind == "heard"]
+    assert heard[0] == first
+    # The next question, which passed without a key, was asked and was not given the old ones.
+    assert heard[-1].startswith("no_input,")
+
+
 def test_each_worker_has_its_own_numbers_for_steps():
     """A third worker's first step comes after all of the second's, and later."""
     second = Journal(lambda: 50.0, leg=1, elapsed_s=10.0)
