@@ -63,6 +63,14 @@ def _extension(value: str) -> str:
     return value
 
 
+def _dial_string(value: str) -> str:
+    if not re.search(r"\{(e164|national)\}", value) or re.search(r"[\s,|$\[\]]", value):
+        raise ValueError(
+            "expected an endpoint with {e164} or {national}: sofia/gateway/carrier/{national}"
+        )
+    return value
+
+
 HostPort = Annotated[str, AfterValidator(_host_port)]
 HttpUrl = Annotated[str, _url("http", "https")]
 Extension = Annotated[str, AfterValidator(_extension)]
@@ -100,6 +108,24 @@ class Settings(BaseSettings):
         [], description="event socket of each FreeSWITCH, host:port (JSON list)"
     )
     control_password: SecretStr | None = Field(None, description="password of those event sockets")
+
+    # campaigns
+    dial_string: Annotated[str, AfterValidator(_dial_string)] = Field(
+        "sofia/gateway/carrier/{national}",
+        description="how campaigns dial: {e164} (digits, no +) or {national} is the number",
+    )
+    announce_number: Extension = Field(
+        "2001", description="extension that serves the answered calls of campaigns"
+    )
+    announce_context: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]+$")] = Field(
+        "public", description="dialplan context of that extension"
+    )
+    announce_caller_id: Extension = Field(
+        "2000", description="number that campaigns show, where they name none"
+    )
+    calendars_dir: Path = Field(
+        Path("conf/calendars"), description="folder of the calendars with weekends and holidays"
+    )
 
     # the operator
     operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")

@@ -23,6 +23,8 @@ QUEUES = ("billing", "sms", "email", "reports")
 # Served in strict order by one process; two keep a flood of SMS from starving mail.
 CONSUMERS = (("billing", "sms"), ("email", "reports"))
 PARTS = ("worker", "relay", "jobs", "web", "dashboard")
+# Runs by itself, or among the others where switches are configured to dial on.
+DIALER = "dialer"
 STOP_S = 15.0
 # A part that dies is started again, at first at once, then ever slower.
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -33,7 +35,7 @@ STEADY_S = 60.0
 @click.command()
 @click.option(
     "--only",
-    type=click.Choice((*PARTS, "redis")),
+    type=click.Choice((*PARTS, DIALER, "redis")),
     help="Run just this part, in this process (for systemd, containers).",
 )
 @click.option(
@@ -53,13 +55,14 @@ STEADY_S = 60.0
 def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     """Start all parts: Redis, worker, relay, consumers, pages, queue dashboard.
 
-    Redis is started only if none answers at redis_url. Ctrl-C stops everything; running calls are
-    finished first.
+    Redis is started only if none answers at redis_url. Where control_addresses names switches, the
+    dialer of campaigns runs, too. Ctrl-C stops everything; running calls are finished first.
 
     \b
     Examples:
       callflows run
       callflows run --only worker
+      callflows run --only dialer
       callflows run --only jobs --queue email --queue reports
       CALLFLOWS_REDIS_URL=redis://redis.example:6379/0 callflows run --only jobs
     """
@@ -70,7 +73,8 @@ def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     if only is not None:
         run_part(only, settings, queues or QUEUES)
         return
-    with Supervisor(settings, consumers=consumers) as supervisor:
+    parts = (*PARTS, DIALER) if settings.control_addresses else PARTS
+    with Supervisor(settings, consumers=consumers, parts=parts) as supervisor:
         supervisor.start()
         click.echo("All parts run. Try `callflows phone` in another terminal; Ctrl-C stops.")
         supervisor.watch()
