@@ -410,7 +410,8 @@ def bill_settled(conn: Connection, line: int, now: datetime) -> None:
         select(campaigns.c.id)
         .where(
             campaigns.c.id == campaign_targets.c.campaign,
-            owes(campaign_targets.c.line, campaigns.c.due_until, campaigns.c.least),
+            bills.c.line_id == line,
+            owed(campaigns.c.due_until, campaigns.c.least),
         )
         .correlate(campaign_targets)
     )

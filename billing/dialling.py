@@ -191,14 +191,13 @@ class Dialling:
 
     def _room(self, conn: Connection, campaign: Campaign, switch: str) -> int:
         live: dict[str, int] = dict(
-            row._tuple()
-            for row in conn.execute(
+            conn.execute(
                 select(campaign_calls.c.switch, func.count())
                 .where(
                     campaign_calls.c.campaign == campaign.id, campaign_calls.c.ended_at.is_(None)
                 )
                 .group_by(campaign_calls.c.switch)
-            )
+            ).tuples()
         )
         room = campaign.rules.simultaneous - sum(live.values())
         here = campaign.rules.switch_simultaneous
@@ -531,18 +530,17 @@ class _Pace:
         if campaign.rules.switch_cps is not None:
             self._intervals[switch] = timedelta(seconds=1 / campaign.rules.switch_cps)
         self._next: dict[str, datetime] = dict(
-            row._tuple()
-            for row in conn.execute(
+            conn.execute(
                 select(campaign_pace.c.switch, campaign_pace.c.next_at).where(
                     campaign_pace.c.campaign == campaign.id,
                     campaign_pace.c.switch.in_(list(self._intervals)),
                 )
-            )
+            ).tuples()
         )
 
     def _base(self, name: str, now: datetime) -> datetime:
         oldest = now - self._burst
-        return max(self._next.get(name, now), oldest)
+        return max(self._next.get(name, oldest), oldest)
 
     def allowed(self, now: datetime) -> int:
         """How many calls may start now."""
