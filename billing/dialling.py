@@ -197,7 +197,7 @@ class Dialling:
                     campaign_calls.c.campaign == campaign.id, campaign_calls.c.ended_at.is_(None)
                 )
                 .group_by(campaign_calls.c.switch)
-            ).tuples()
+            ).all()
         )
         room = campaign.rules.simultaneous - sum(live.values())
         here = campaign.rules.switch_simultaneous
@@ -535,7 +535,7 @@ class _Pace:
                     campaign_pace.c.campaign == campaign.id,
                     campaign_pace.c.switch.in_(list(self._intervals)),
                 )
-            ).tuples()
+            ).all()
         )
 
     def _base(self, name: str, now: datetime) -> datetime:
