@@ -79,6 +79,8 @@ class AnnounceFlow(BillFlow):
 
     @state
     def announce(self, call: Call) -> State:
+        if "called" not in self.context:
+            return super().announce(call)
         call.listen(*phrases.bill_summary(self.bill, self.services.today()))
         if not self.context.get("heard"):
             try:
@@ -91,6 +93,8 @@ class AnnounceFlow(BillFlow):
 
     @state
     def menu(self, call: Call) -> State:
+        if "called" not in self.context:
+            return super().menu(call)
         options: dict[str, State] = {**self.menu_options(), OPT_OUT_KEY: self.opt_out}
         return call.choose([phrases.PAYMENT_MENU, phrases.announce_opt_out(OPT_OUT_KEY)], options)
 
