@@ -62,6 +62,9 @@ class Call:
     steps: list[Step]
 
 
+# Made once: json.dumps with options makes one for each batch.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 _new_call = insert(calls)
 _put = _new_call.excluded
 # What is known later is added; what was known is not lost to a worker that knows less.
@@ -104,38 +107,25 @@ class Journal:
         Raises:
             Unavailable: the database is locked or away; nothing was written.
         """
-        call = {
-            "call_id": header.call_id,
-            "started_at": header.started_at,
-            "ended_at": header.ended_at,
-            "caller": _shown(header.caller),
-            "dialled": _shown(header.dialled),
-            "line": header.line,
-            "language": header.language,
-            "outcome": header.outcome,
-            "methods": ",".join(header.methods),
-        }
-        batch = None
-        if steps:
-            batch = {
-                "call_id": header.call_id,
-                "seq": steps[0].seq,
-                "steps": storable(
-                    json.dumps(
-                        [
-                            (step.seq, step.at_ms, step.state, step.kind, step.data)
-                            for step in steps
-                        ],
-                        ensure_ascii=False,
-                        separators=(",", ":"),
-                    )
-                ),
-            }
+        self.write_all([(header, steps)])
+
+    def write_all(self, batches: Sequence[tuple[CallHeader, Sequence[Step]]]) -> None:
+        """Write batches of several calls as `write` does, in one transaction.
+
+        A transaction costs more than the rows in it, so whoever has several batches joins them.
+
+        Raises:
+            Unavailable: the database is locked or away; nothing was written.
+        """
+        headers = [_header_row(header) for header, _ in batches]
+        rows = [_steps_row(header.call_id, steps) for header, steps in batches if steps]
+        if not headers:
+            return
 
         def work(conn: Connection) -> None:
-            conn.execute(_PUT_CALL, call)
-            if batch is not None:
-                conn.execute(_PUT_STEPS, batch)
+            conn.execute(_PUT_CALL, headers)
+            if rows:
+                conn.execute(_PUT_STEPS, rows)
 
         self._database.write(work)
 
@@ -177,6 +167,25 @@ class Journal:
 def _shown(number: str | None) -> str | None:
     # What the other side claims to be: any text of any length.
     return None if number is None else storable(number, _LONGEST_NUMBER)
+
+
+def _header_row(header: CallHeader) -> dict[str, Any]:
+    return {
+        "call_id": header.call_id,
+        "started_at": header.started_at,
+        "ended_at": header.ended_at,
+        "caller": _shown(header.caller),
+        "dialled": _shown(header.dialled),
+        "line": header.line,
+        "language": header.language,
+        "outcome": header.outcome,
+        "methods": ",".join(header.methods),
+    }
+
+
+def _steps_row(call_id: str, steps: Sequence[Step]) -> dict[str, Any]:
+    told = [(step.seq, step.at_ms, step.state, step.kind, step.data) for step in steps]
+    return {"call_id": call_id, "seq": steps[0].seq, "steps": storable(_ENCODER.encode(told))}
 
 
 def _header(row: Any) -> CallHeader:

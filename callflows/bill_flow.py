@@ -20,7 +20,8 @@ LANGUAGES: dict[str, Language] = {"1": "fa", "2": "ar", "3": "ru", "4": "en"}
 BILLS_OFFERED = 8
 # Amounts and IDs of any line may be heard (A9), but nobody needs many lines in one call.
 LINES_A_CALL = 5
-NUMBER_DIGITS = 15
+# More than any number has, so that a surplus is refused with the number, not left for what follows.
+NUMBER_DIGITS = 32
 
 
 class BillFlow(Flow):
@@ -167,7 +168,7 @@ class BillFlow(Flow):
     @state
     def payment_system(self, call: Call) -> State:
         """Key 1 (A4): 2000 for a fixed line, 9990 for a mobile line."""
-        call.journal.chose("transfer")
+        self._chose(call, "transfer")
         call.say(phrases.CONNECTING_PAYMENT)
         numbers = self.services.numbers
         return self.hand_over(
@@ -235,7 +236,7 @@ class BillFlow(Flow):
     @state
     def pen_and_paper(self, call: Call) -> State:
         """Key 4 (A7): first enough time to fetch pen and paper."""
-        call.journal.chose("read")
+        self._chose(call, "read")
         call.wait_for_key(phrases.READ_IDS_PREPARE, self.services.pen_and_paper_s)
         return self.read_ids
 
@@ -300,6 +301,7 @@ class BillFlow(Flow):
     def restored(self, call: Call) -> None:
         """Another worker had this call: load the line and the bill that it was about."""
         call.language_set = True
+        call.journal.methods += self.context.get("ways", [])
         self._open(self.context.get("line"))
 
     # -- helpers ------------------------------------------------------------------------------
@@ -350,8 +352,13 @@ class BillFlow(Flow):
         """Whether a message to this mobile may show names (A9): only the line's own caller asks."""
         return bool(self.context.get("own"))
 
+    def _chose(self, call: Call, way: str) -> None:
+        """Note a way to pay, for the journal of whichever worker ends the call."""
+        call.journal.chose(way)
+        self.context["ways"] = list(call.journal.methods)
+
     def _to_mobile(self, call: Call, purpose: str) -> State:
-        call.journal.chose(purpose)
+        self._chose(call, purpose)
         self.context["purpose"] = purpose
         if self.line.kind == "mobile":
             self.context["to"] = self.line.number

@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 from callflows.call import Call, GaveUp
 
 PREFIX = "callflows_"
+# Made once: json.dumps with options makes one at each transition.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -128,7 +130,7 @@ def place_of(flow: Flow, state_name: str, language: str) -> dict[str, str]:
         f"{PREFIX}state": state_name,
         f"{PREFIX}visits": str(flow.visits),
         f"{PREFIX}language": language,
-        f"{PREFIX}context": json.dumps(flow.context, separators=(",", ":")),
+        f"{PREFIX}context": _ENCODER.encode(flow.context),
     }
 
 

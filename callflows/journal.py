@@ -65,7 +65,8 @@ class Journal:
 
     def chose(self, method: str) -> None:
         """The caller chose a way to pay; kept apart because operations count them."""
-        self.methods.append(method)
+        if method not in self.methods:
+            self.methods.append(method)
         self.event("chose", method=method)
 
     def event(self, name: str, **facts: Any) -> None:

@@ -139,12 +139,6 @@ class FreeSwitchChannel:
         except CallerGone:
             return
 
-    def answer(self) -> None:
-        """Answer the call with the next command, where it is not answered yet."""
-        if not self._answered:
-            self._session.exchange([execute_command("answer", "")], timeout_s=REPLY_TIMEOUT_S)
-            self._answered = True
-
     def _lead(self, keys: Sequence[str] = ()) -> list[Command]:
         """What goes before the playing: answer, and the place with what is about to be heard."""
         commands: list[Command] = []
@@ -175,7 +169,7 @@ class FreeSwitchChannel:
 
     def _files(self, part: _Part) -> str:
         prefix = self._prefix
-        return "file_string://" + "!".join([prefix + name for name in part.names])
+        return f"file_string://{prefix}" + f"!{prefix}".join(part.names)
 
     def _ask(self, first: list[Command], part: _Part, digits: Digits, first_ms: int) -> str:
         """Play a part and collect digits once, after the commands `first`."""

@@ -52,7 +52,14 @@ _LINE_BREAK = re.compile(r"[\r\n\0]")
 _APPLICATION = re.compile(r"[A-Za-z0-9_:.-]+")
 _VARIABLE = re.compile(r"[A-Za-z0-9_.-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Values of these characters alone need none of the checks below: nearly all that flows write.
+_PLAIN = re.compile(r'[A-Za-z0-9_.,:;+*#/(){}\[\]"-]*')
 _CALL_ID = re.compile(r"[!-~]{1,128}")
+
+
+# Names that have been checked: flows use the same few for each call.
+_known_names: set[str] = set()
+_MOST_NAMES = 1000
 
 
 class ConnectionLost(CallerGone):
@@ -208,8 +215,12 @@ def getvar_command(name: str) -> Command:
 
 
 def _variable_name(name: str) -> str:
+    if isinstance(name, str) and name in _known_names:
+        return name
     if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
         raise ValueError("variable name must be letters, digits, '_', '.' and '-'")
+    if len(_known_names) < _MOST_NAMES:
+        _known_names.add(name)
     return name
 
 
@@ -222,6 +233,8 @@ def safe_variable_value(value: str, name: str = "value") -> str:
     ``~`` at the beginning (``getvar`` sends such a value as raw headers), and text that cannot be
     encoded. The error names the variable and never quotes the value.
     """
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
     _checked(value, name)
     if value.startswith("~"):
         raise ValueError(f"{name} begins with ~, which getvar would send as raw headers")

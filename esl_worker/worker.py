@@ -106,7 +106,6 @@ class Worker:
         self._journals.begin(call, clock.now())
         outcome = "trouble"
         try:
-            channel.answer()
             start = self._resumed(flow, call, place) if place else None
             if start is not None:
                 channel.typed = typed

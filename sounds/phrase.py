@@ -14,7 +14,7 @@ class Phrase:
     checked by the catalogue when it renders the phrase (``PhraseError``).
     """
 
-    _slots__ = ("key", "language", "slots")
+    __slots__ = ("key", "language", "slots")
 
     key: str
     language: str | None

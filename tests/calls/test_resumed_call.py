@@ -146,3 +146,18 @@ def test_the_age_of_a_call_is_the_switch_s(now, answered, seconds):
     headers = {"Event-Date-Timestamp": now, "Caller-Channel-Answered-Time": answered}
     given = {name: value for name, value in headers.items() if value is not None}
     assert elapsed_of(ChannelData(Frame(given))) == pytest.approx(seconds)
+
+
+def test_ways_to_pay_are_those_of_all_workers(place):
+    """What the caller chose with the first worker is still known when the second ends the call."""
+    there, world = place
+    context = PLACE["callflows_context"].replace("}", ',"ways":["bill"]}')
+    variables = {**PLACE, "callflows_context": context, "callflows_state": "menu"}
+    del variables["callflows_digits"]
+    caller = ScriptedCaller(["4", "1", "", "3"])
+    channel = there.switch.call("2000", "02188776655", variables=variables, caller=caller)
+    channel.join()
+    there.close()
+    call = Store(world.database).read(channel.uuid)
+    assert call is not None
+    assert call.header.methods == ("bill", "read")

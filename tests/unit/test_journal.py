@@ -106,3 +106,21 @@ def test_the_latest_calls_come_first(
             replace(header, call_id=f"c{number}", started_at=clock.advance(1)), _steps(1, 1)
         )
     assert [call.call_id for call in journal.recent(2)] == ["c2", "c1"]
+
+
+def test_batches_of_several_calls_go_together(journal: Journal, header: CallHeader) -> None:
+    """Headers without steps, steps of several calls, a call twice (back from a transfer)."""
+    journal.write_all(
+        [
+            (header, _steps(0, 2)),
+            (replace(header, call_id="c2"), []),
+            (replace(header, outcome="transferred", methods=("read",)), _steps(3, 3)),
+        ]
+    )
+    journal.write_all([])
+    first, second = journal.read("c1"), journal.read("c2")
+    assert first is not None
+    assert second is not None
+    assert [step.seq for step in first.steps] == [0, 1, 2, 3]
+    assert (first.header.outcome, first.header.methods) == ("transferred", ("read",))
+    assert second.steps == []
