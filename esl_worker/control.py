@@ -358,6 +358,8 @@ class Control:
         return most * self._jitter.uniform(0.5, 1.0)
 
     def _failed(self, error: ControlError) -> None:
+        if self._stopping.is_set():
+            return
         refused = isinstance(error, Refused)
         self.state = "refused" if refused else "connecting"
         text = str(error)

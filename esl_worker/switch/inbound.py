@@ -108,6 +108,7 @@ class InboundSocket:
         """Serve the connection."""
         try:
             self._sock.settimeout(SEND_S)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sock.sendall(protocol.AUTH_REQUEST)
             while self._running and (command := self._read()) is not None:
                 answer = self._obey(command)
