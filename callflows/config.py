@@ -123,6 +123,9 @@ class Settings(BaseSettings):
     announce_caller_id: Extension = Field(
         "2000", description="number that campaigns show, where they name none"
     )
+    dialer_lease_s: Annotated[float, Field(ge=1, le=600)] = Field(
+        30.0, description="a dialer that died for so long has its calls looked after by another"
+    )
     calendars_dir: Path = Field(
         Path("conf/calendars"), description="folder of the calendars with weekends and holidays"
     )

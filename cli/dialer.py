@@ -13,7 +13,7 @@ import gevent
 from billing.dialling import Dialling
 from cli.parts import Parts
 from esl_worker.control_originator import ControlOriginator
-from esl_worker.dialer import Dialer
+from esl_worker.dialer import Dialer, Timing
 
 # Ringing telephones are waited for so long; whoever stops us waits a little longer.
 DRAIN_S = 10.0
@@ -28,8 +28,10 @@ def make_dialer(parts: Parts) -> Dialer:
     ]
     # A name of its own each time: what an earlier life left behind is taken over by its lease.
     name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    dialling = Dialling(parts.database, parts.calendars.get, name)
-    return Dialer(parts.database, dialling, originators, parts.clock)
+    lease_s = settings.dialer_lease_s
+    dialling = Dialling(parts.database, parts.calendars.get, name, lease_s=lease_s)
+    timing = Timing(watch_s=lease_s / 6)
+    return Dialer(parts.database, dialling, originators, parts.clock, timing=timing)
 
 
 def run_dialer(parts: Parts, ready: Callable[[str], None]) -> None:

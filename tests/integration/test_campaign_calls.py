@@ -50,7 +50,7 @@ from tests.campaign_house import House, number
 
 ROOT = Path(__file__).parents[2]
 SPEED = 200.0
-PASSWORD = "only-for-tests"  # noqa: S105
+PASSWORD = "only-for-tests"
 LEASE_S = 2.0
 RETRIES = (
     "no_answer=2@1s,busy=3@1s,machine=1@1s,rejected=1@1s,failed=9@1s,unknown=9@1s,hung_up=1@1s"
