@@ -52,6 +52,7 @@ class FakeSwitch:
     away: bool = False
     placed: dict[str, list[str]] = field(default_factory=dict)
     answered: dict[str, list[str]] = field(default_factory=dict)
+    overlaps: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     most_live: int = 0
     starts: list[float] = field(default_factory=list)
@@ -66,7 +67,9 @@ class FakeSwitch:
         """See `Originator`."""
         if not self.ready:
             raise NotPlaced("not connected")
-        times = sum(number == call.number for number in self._numbers())
+        times = len(self.placed.get(call.number, []))
+        if self.talks_with(call.number):
+            self.overlaps.append(call.number)
         self.placed.setdefault(call.number, []).append(call.call_id)
         self.starts.append(time.monotonic() * self.speed)
         does = self.plan(call.number, times)
@@ -93,8 +96,9 @@ class FakeSwitch:
         """How many calls there are now."""
         return len(self._live)
 
-    def _numbers(self) -> list[str]:
-        return [number for number, calls in self.placed.items() for _ in calls]
+    def talks_with(self, number: str) -> bool:
+        """Whether there is a call to this number."""
+        return any(call_id in self._live for call_id in self.placed.get(number, []))
 
     def _call(
         self,
