@@ -7,8 +7,8 @@ import json
 import pytest
 
 COMMANDS = [
-    "call", "campaign", "completion", "config", "dashboard", "demo", "import", "journal", "payments",
-    "phone", "queues", "report", "run", "sounds",
+    "call", "campaign", "completion", "config", "dashboard", "demo", "import", "journal",
+    "payments", "phone", "queues", "report", "run", "sounds",
 ]  # fmt: skip
 
 

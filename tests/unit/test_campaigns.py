@@ -173,7 +173,8 @@ def fill(database: Database, start: int, end: int) -> None:
             "INSERT INTO lines (id, number, kind, language, first_name, last_name)"
             " SELECT i, '+9821' || (22000000 + i), 'fixed', 'fa', '', '' FROM n",
             "INSERT INTO bill_ids (bill_id, line_id) SELECT CAST(i AS TEXT), i FROM n",
-            "INSERT INTO bills (line_id, year, period, amount, bill_id, payment_id, due_date, status)"
+            "INSERT INTO bills"
+            " (line_id, year, period, amount, bill_id, payment_id, due_date, status)"
             " SELECT i, 1405, 1, 5000, CAST(i AS TEXT), '1', '2026-10-01', 'open' FROM n",
         ):
             head, _, rest = statement.partition(" SELECT ")
