@@ -1,4 +1,9 @@
-"""A batch of new bills: remainders carried, IDs computed, charges posted to the ledger."""
+"""A batch of bills: remainders carried, credit used up, IDs computed, charges posted.
+
+What a line has paid too much (its credit) pays its next bill as soon as that is loaded, in the
+same transaction: the bill's ``paid`` is raised and its payment ID asks for the rest only. A bill
+that is sent again while it is open takes what credit has come up since.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from billing import ledger
 from billing.bill_ids import SERVICE_CODES, THOUSAND, compute_bill_id, compute_payment_id
+from billing.bills import Debt, pay
 from billing.csv_rows import Rejected, Report, Row
 from billing.entities import instalment, payable
 from billing.errors import InvalidIds, InvalidRow
-from billing.schema import bill_ids, bill_lines, bills, lines, payment_ids
+from billing.schema import accounts, bill_ids, bill_lines, bills, lines, payment_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,18 @@ _REMAINDERS = (
     .with_for_update()
 )
 
+# Only batches take from credit, one at a time (csv_rows): meanwhile it can but grow.
+_CREDITS = select(accounts.c.code, accounts.c.credits - accounts.c.debits).where(
+    accounts.c.code.in_(bindparam("codes", expanding=True)),
+    accounts.c.credits > accounts.c.debits,
+)
+
+_OPEN = (
+    select(bills.c.id, bills.c.bill_id, bills.c.year, bills.c.period, bills.c.paid, _left)
+    .where(bills.c.id == bindparam("bill"), bills.c.status == "open")
+    .with_for_update()
+)
+
 _OWNERS = select(bill_ids.c.bill_id, bill_ids.c.line_id).where(
     bill_ids.c.bill_id.in_(bindparam("bill_ids", expanding=True))
 )
@@ -107,6 +125,7 @@ class BillBatch:
         self._report = Report()
         self._new: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._carried: dict[tuple[int, int, int], int] = {}
+        self._payment_ids: list[tuple[tuple[int, int, int], str]] = []
         self._carry_out: list[dict[str, int]] = []
         self._postings: list[ledger.Posting] = []
 
@@ -123,6 +142,7 @@ class BillBatch:
                 self._report.rejected.append(Rejected(row.line_no, str(error)))
         if self._new:
             self._insert()
+        ledger.post_many(self._conn, self._postings, self._now)
         return self._report
 
     def _look_up(self, rows: Sequence[Row[BillRow]]) -> None:
@@ -151,6 +171,10 @@ class BillBatch:
             if known_ids
             else set()
         )
+        self._credits = self._read_credits(line_ids)
+        for content in contents:
+            self._credit_again(content)
+        # Not before credit has paid what it can: a remainder may go, or come up.
         self._remainders: dict[int, list[_Remainder]] = {}
         for row in self._conn.execute(_REMAINDERS, {"line_ids": line_ids}):
             self._remainders.setdefault(row.line_id, []).append(
@@ -161,6 +185,43 @@ class BillBatch:
             row.bill_id: row.line_id
             for row in self._conn.execute(_OWNERS, {"bill_ids": list(wanted)})
         }
+
+    def _read_credits(self, line_ids: Sequence[int]) -> dict[int, int]:
+        """Return the rials that each line of those has paid too much."""
+        accounts_of = {ledger.credit(line_id): line_id for line_id in line_ids}
+        rows = self._conn.execute(_CREDITS, {"codes": list(accounts_of)})
+        return {accounts_of[code]: amount for code, amount in rows}
+
+    def _take_credit(self, row: BillRow, line_id: int, paid: int, left: int) -> int:
+        """Return the rials of ``left`` that the line's credit pays, and note their posting."""
+        taken = min(self._credits.get(line_id, 0), left)
+        if taken:
+            self._credits[line_id] -= taken
+            self._postings.append(
+                ledger.Posting(
+                    # What was paid before tells one offset of a bill from the next.
+                    f"credit:{row.number}:{row.year}:{row.period}:{paid}",
+                    "credit",
+                    [ledger.Transfer(ledger.credit(line_id), ledger.receivable(line_id), taken)],
+                )
+            )
+        return taken
+
+    def _credit_again(self, row: BillRow) -> None:
+        """Let a bill that is known just so, and still open, take the line's credit."""
+        line_id, _ = self._lines.get(row.number, (0, None))
+        known = self._known.get((line_id, row.year, row.period))
+        if known is None or not self._credits.get(line_id):
+            return
+        try:
+            self._compare(row, known)
+        except InvalidRow:
+            return  # `_add` says why
+        found = self._conn.execute(_OPEN, {"bill": known.id}).one_or_none()
+        if found is None:
+            return
+        debt = Debt(*found)
+        pay(self._conn, debt, self._take_credit(row, line_id, debt.paid, debt.left), self._now)
 
     def _bill_id(self, row: BillRow) -> str:
         """Return the bill ID given, or computed from the number of a known line."""
@@ -221,27 +282,9 @@ class BillBatch:
             # The issuer cannot have carried more than the bill asks for: it stays to be carried.
             earlier, carried = [], 0
         payment_id = row.payment_id or compute_payment_id(bill_id, instalment(amount), year, period)
+        # Of the issuer's ID, too: it stands on paper, and must keep finding the bill.
+        self._payment_ids.append((key, payment_id))
         self._take(line_id, earlier)
-        bill = {
-            "line_id": line_id,
-            "year": year,
-            "period": period,
-            "amount": amount,
-            "carried_out": 0,
-            "bill_id": bill_id,
-            "payment_id": payment_id,
-            "due_date": row.due_date,
-            # Less than a thousand rials is not paid by itself: the next bill asks for it.
-            "status": "open" if payable(amount) else "paid",
-            "settled_at": None if payable(amount) else self._now,
-        }
-        self._new[key] = bill
-        self._carried[key] = carried
-        rest = amount % THOUSAND
-        if rest:
-            self._remainders.setdefault(line_id, []).append(
-                _Remainder(year, period, rest, None, bill)
-            )
         if amount > carried:
             self._postings.append(
                 ledger.Posting(
@@ -249,6 +292,32 @@ class BillBatch:
                     "bill",
                     [ledger.Transfer(ledger.receivable(line_id), ledger.REVENUE, amount - carried)],
                 )
+            )
+        paid = self._take_credit(row, line_id, 0, amount)
+        left = amount - paid
+        if paid and payable(left):
+            payment_id = compute_payment_id(bill_id, instalment(left), year, period)
+            self._payment_ids.append((key, payment_id))
+        bill = {
+            "line_id": line_id,
+            "year": year,
+            "period": period,
+            "amount": amount,
+            "paid": paid,
+            "carried_out": 0,
+            "bill_id": bill_id,
+            "payment_id": payment_id,
+            "due_date": row.due_date,
+            # Less than a thousand rials is not paid by itself: the next bill asks for it.
+            "status": "open" if payable(left) else "paid",
+            "settled_at": None if payable(left) else self._now,
+        }
+        self._new[key] = bill
+        self._carried[key] = carried
+        rest = left % THOUSAND
+        if rest:
+            self._remainders.setdefault(line_id, []).append(
+                _Remainder(year, period, rest, None, bill)
             )
 
     def _take(self, line_id: int, earlier: list[_Remainder]) -> None:
@@ -278,16 +347,12 @@ class BillBatch:
                     parts.append({"bill": ids[key], "kind": kind, "amount": amount})
         conn.execute(bill_lines.insert(), parts)
         conn.execute(
-            payment_ids.insert(),
+            # A little credit may leave the payment ID as it is.
+            insert(payment_ids).on_conflict_do_nothing(),
             [
-                {
-                    "bill_id": bill["bill_id"],
-                    "payment_id": bill["payment_id"],
-                    "bill": ids[key],
-                }
-                for key, bill in self._new.items()
+                {"bill_id": self._new[key]["bill_id"], "payment_id": text, "bill": ids[key]}
+                for key, text in self._payment_ids
             ],
         )
         if self._carry_out:
             conn.execute(_CARRY_OUT, self._carry_out)
-        ledger.post_many(conn, self._postings, self._now)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
-from billing.entities import Bill, BillView, Line, Opening
-from billing.schema import bill_lines, bills, lines
+# This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
+from sqlalchemy.dialects.postgresql import insert
+
+from billing import ledger
+from billing.bill_ids import compute_payment_id
+from billing.entities import Bill, BillView, Line, Opening, instalment, payable
+from billing.schema import accounts, bill_lines, bills, lines, payment_ids
 
 _LINE = (
     lines.c.id,
@@ -49,9 +56,16 @@ _LAST_PAID = (
     .scalar_subquery()
 )
 
+# All that the line owes: its open bills, and the remainders that its next bill asks for.
+_OWED = (
+    select(accounts.c.debits - accounts.c.credits)
+    .where(accounts.c.code == ledger.receivable_of(lines.c.id))
+    .scalar_subquery()
+)
+
 # Line, open bills and last paid bill in one round: the start of every call.
 _OPENING = (
-    select(*_LINE, *_BILL)
+    select(*_LINE, *_BILL, func.coalesce(_OWED, 0))
     .select_from(
         lines.outerjoin(
             bills,
@@ -79,7 +93,7 @@ def _line(row: Row[*tuple[Any, ...]]) -> Line:
 
 
 def _bill(row: Row[*tuple[Any, ...]]) -> Bill:
-    identity, *rest = row[_WIDTH:]
+    identity, *rest = row[_WIDTH : _WIDTH + len(_BILL)]
     return Bill(identity, row[0], row[1], row[2], *rest)
 
 
@@ -93,6 +107,7 @@ def opening(conn: Connection, number: str) -> Opening:
         _line(rows[0]),
         [bill for bill in found if bill.status == "open"],
         next((bill for bill in found if bill.status == "paid"), None),
+        rows[0][-1],
     )
 
 
@@ -106,3 +121,65 @@ def line(conn: Connection, line_id: int) -> Line | None:
     """Return a line by its row id."""
     row = conn.execute(_ONE_LINE, {"line": line_id}).one_or_none()
     return None if row is None else _line(row)
+
+
+_STATUS = select(bills.c.status).where(bills.c.id == bindparam("bill"))
+
+
+def is_open(conn: Connection, bill: int) -> bool:
+    """Return whether a bill is still to be paid, by its row id; False for one that is not there."""
+    return conn.execute(_STATUS, {"bill": bill}).scalar() == "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What a bill asks for as it stands, read under its lock. Money is integer rials.
+
+    ``bill`` is its row id; ``left`` is neither ``paid`` nor carried to a later bill.
+    """
+
+    bill: int
+    bill_id: str
+    year: int
+    period: int
+    paid: int
+    left: int
+
+
+def pay(conn: Connection, debt: Debt, applied: int, now: datetime) -> bool:
+    """Raise what is paid of a locked bill: settle it, or give it a payment ID for the rest.
+
+    Args:
+        conn: the write transaction that holds the lock.
+        debt: the bill.
+        applied: rials that are paid now; 1 to ``debt.left``.
+        now: the moment it is settled at.
+
+    Returns:
+        whether it is settled: nothing is left that a payment ID can carry.
+    """
+    left = debt.left - applied
+    settled = payable(left) == 0
+    values: dict[str, Any] = {"paid": bills.c.paid + applied}
+    if settled:
+        values |= {
+            "status": "paid",
+            "settled_at": func.coalesce(
+                bills.c.settled_at, bindparam("now", now, bills.c.settled_at.type)
+            ),
+        }
+    else:
+        # The old payment ID asks for the old amount: whoever paid by it again would pay too much.
+        payment_id = compute_payment_id(debt.bill_id, instalment(left), debt.year, debt.period)
+        values["payment_id"] = payment_id
+        conn.execute(
+            insert(payment_ids).on_conflict_do_nothing(),
+            {"bill_id": debt.bill_id, "payment_id": payment_id, "bill": debt.bill},
+        )
+    # Locked since it was read; were it not, nothing would be written rather than something wrong.
+    changed = conn.execute(
+        update(bills).where(bills.c.id == debt.bill, bills.c.paid == debt.paid).values(values)
+    ).rowcount
+    if changed != 1:
+        raise RuntimeError(f"bill {debt.bill} changed while it was locked")
+    return settled

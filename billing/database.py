@@ -23,6 +23,8 @@ from typing import Any, NoReturn, TypeVar
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -158,8 +160,12 @@ class Database:
         Raises:
             Unavailable: the database is away.
         """
-        config = Config()
-        config.set_main_option("script_location", _MIGRATIONS.replace("%", "%%"))
+        config = _alembic()
+        current, newest = self.revisions()
+        if current == newest:
+            # Usually there is nothing to do, and then no lock is wanted: who only looks at the
+            # queues must not wait for a writer.
+            return
         with self.begin() as connection:
             if not self.is_sqlite:
                 # One at a time: whoever comes second finds the work done.
@@ -169,6 +175,16 @@ class Database:
             config.attributes["connection"] = connection
             with _MIGRATION:
                 command.upgrade(config, "head")
+
+    def revisions(self) -> tuple[str | None, str | None]:
+        """Return the schema's revision (None: nothing is there), and the one of this release.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with self.read() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        return current, ScriptDirectory.from_config(_alembic()).get_current_head()
 
     def close(self) -> None:
         """Close the pooled connections; the next use opens new ones."""
@@ -214,6 +230,12 @@ class Database:
                     _raise_translated(error)
             tries += 1
             _pause(tries, left)
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", _MIGRATIONS.replace("%", "%%"))
+    return config
 
 
 # Alembic keeps its context in module globals: one migration at a time in a process.

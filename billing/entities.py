@@ -91,12 +91,14 @@ class Opening:
     """All that a conversation needs at its start.
 
     ``line`` is None for a number without a line; ``open_bills`` are oldest due first; ``last_paid``
-    is the bill settled last, if any.
+    is the bill settled last, if any. ``owed`` is all that the line owes, in rials: its open bills,
+    and the remainders below a thousand that its next bill will ask for.
     """
 
     line: Line | None
     open_bills: list[Bill]
     last_paid: Bill | None
+    owed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

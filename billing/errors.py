@@ -17,13 +17,18 @@ class Limited(BillingError):
     """A message limit is used up; nothing was written.
 
     ``scope`` names the limit: ``caller`` (who asks), ``destination`` (the mobile that would get
-    the message) or ``day`` (all messages of a day together).
+    the message) and ``day`` (all messages together) are used up for this day, ``hour`` (the mobile
+    again) for this hour only.
     """
 
-    def __init__(self, scope: Literal["caller", "destination", "day"]) -> None:
+    def __init__(self, scope: Literal["caller", "destination", "hour", "day"]) -> None:
         """Name the limit that is used up."""
         super().__init__(f"the {scope} limit for messages is used up")
         self.scope = scope
+
+
+class BillPaid(BillingError):
+    """The bill has been paid: there is nothing to ask for, and nothing was written."""
 
 
 class KeyConflict(BillingError):
@@ -47,7 +52,7 @@ class InvalidRow(BillingError, ValueError):
 
 
 class InvalidFile(BillingError, ValueError):
-    """An imported file cannot be read at all: not UTF-8, or without the needed columns."""
+    """An imported file cannot be read to its end, or is without the needed columns."""
 
 
 class InvalidAddress(BillingError, ValueError):

@@ -66,7 +66,8 @@ def import_lines(
         batch: rows per transaction.
 
     Raises:
-        InvalidFile: no header, or a column is missing; nothing was loaded.
+        InvalidFile: no header, or a column is missing, and nothing was loaded; or the file cannot
+            be read to its end, and the batches before are loaded.
         OSError: the file cannot be opened.
         Unavailable: the database is locked or away; batches before that are loaded, and loading the
             file again completes it.
@@ -96,6 +97,10 @@ def import_bills(
     computed. With IDs the issuer has done the carrying: amount and IDs must agree. Bills of one
     line stand in the file in the order of their periods, or the remainder waits for the next.
 
+    What a line has paid too much pays its next bill at once: what is left of that gets a payment
+    ID of its own, or the bill is paid. A bill known just so, sent again while it is open, takes
+    credit that has come up since.
+
     Args:
         database: migrated.
         file: a path, or the file's lines as text.
@@ -104,7 +109,8 @@ def import_bills(
         batch: rows per transaction.
 
     Raises:
-        InvalidFile: no header, or a column is missing; nothing was loaded.
+        InvalidFile: no header, or a column is missing, and nothing was loaded; or the file cannot
+            be read to its end, and the batches before are loaded.
         OSError: the file cannot be opened.
         Unavailable: as for `import_lines`.
     """

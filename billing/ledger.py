@@ -17,7 +17,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    union_all,
+)
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -34,9 +44,19 @@ def receivable(line_id: int) -> str:
     return f"receivable:line:{line_id}"
 
 
+def receivable_of(line_id: ColumnElement[int]) -> ColumnElement[str]:
+    """Return `receivable` of the line in a statement's column."""
+    return literal(receivable(0)[:-1], Text) + cast(line_id, Text)
+
+
 def credit(line_id: int) -> str:
     """Return the account of what a line has paid too much."""
     return f"credit:line:{line_id}"
+
+
+def credit_of(line_id: ColumnElement[int]) -> ColumnElement[str]:
+    """Return `credit` of the line in a statement's column."""
+    return literal(credit(0)[:-1], Text) + cast(line_id, Text)
 
 
 def cash(channel: str) -> str:

@@ -22,21 +22,22 @@ from billing.errors import Limited
 from billing.schema import sms_counters
 
 ANONYMOUS = "anonymous"
-"""All callers who show no number count as one, or hiding it would lift the limit."""
+"""The key of all callers who show no number: hiding it must not lift the limit."""
 
-_Scope = Literal["caller", "destination", "hour", "day"]
-
-# One statement counts all limits. Its rows are locked in this order by everybody, each scope with
-# one key, so two messages never wait for each other in a circle.
-_ORDER: tuple[_Scope, ...] = ("caller", "destination", "hour", "day")
+_Scope = Literal["caller", "anonymous", "destination", "hour", "day"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many messages may be asked for; None is no limit. Days begin at midnight in ``timezone``.
+    """How many messages may be asked for; None is no limit.
 
-    ``caller_per_day``: asked for by one caller. ``destination_per_day`` and
-    ``destination_per_hour``: sent to one mobile, whoever asks. ``total_per_day``: all together.
+    ``caller_per_day``: asked for by one caller. ``anonymous_per_day``: asked for by all callers
+    together who show no usable number; larger, because they are many, and each mobile is still
+    guarded by ``destination_per_day`` and ``destination_per_hour``: sent to it, whoever asks.
+    ``total_per_day``: all together.
+
+    Days and hours are those of the clock in ``timezone``, not the last 24 hours or 60 minutes: a
+    count is one row, and three messages at 10:59 and three at 11:00 are within three an hour.
     """
 
     caller_per_day: int | None = 10
@@ -44,16 +45,21 @@ class Limits:
     destination_per_hour: int | None = 4
     total_per_day: int | None = None
     timezone: str = "Asia/Tehran"
+    anonymous_per_day: int | None = 200
 
-    def ceilings(self) -> Iterator[tuple[_Scope, int]]:
-        """Yield each limit that is set, in the order they are counted in."""
-        values = (
-            self.caller_per_day,
-            self.destination_per_day,
-            self.destination_per_hour,
-            self.total_per_day,
+    def ceilings(self, anonymous: bool) -> Iterator[tuple[_Scope, int]]:
+        """Yield each limit that is set for a caller without or with a number.
+
+        In the order they are counted in: everybody locks the rows so, each scope with one key, and
+        two messages never wait for each other in a circle.
+        """
+        values: tuple[tuple[_Scope, int | None], ...] = (
+            ("anonymous", self.anonymous_per_day) if anonymous else ("caller", self.caller_per_day),
+            ("destination", self.destination_per_day),
+            ("hour", self.destination_per_hour),
+            ("day", self.total_per_day),
         )
-        for scope, value in zip(_ORDER, values, strict=True):
+        for scope, value in values:
             if value is not None:
                 yield scope, value
 
@@ -67,14 +73,16 @@ class Counter:
         Raises:
             ValueError: a limit is negative, or the time zone is unknown.
         """
-        self._ceilings = tuple(limits.ceilings())
-        if any(ceiling < 0 for _, ceiling in self._ceilings):
-            raise ValueError("a message limit is 0 or more")
+        self._known, self._anonymous = (
+            _Count(tuple(limits.ceilings(anonymous))) for anonymous in (False, True)
+        )
+        for _, ceiling in (*self._known.ceilings, *self._anonymous.ceilings):
+            if ceiling < 0:
+                raise ValueError("a message limit is 0 or more")
         try:
             self._zone = ZoneInfo(limits.timezone)
         except (KeyError, OSError) as error:
             raise ValueError(f"unknown time zone: {limits.timezone}") from error
-        self._statement = _counting(self._ceilings) if self._ceilings else None
 
     def count(self, conn: Connection, caller: str | None, destination: str, now: datetime) -> None:
         """Count one message in the caller's transaction.
@@ -88,16 +96,19 @@ class Counter:
         Raises:
             Limited: a limit is used up; ``scope`` says which.
         """
-        for scope, ceiling in self._ceilings:
+        count = self._anonymous if caller is None else self._known
+        for scope, ceiling in count.ceilings:
             if ceiling == 0:
                 raise Limited(_public(scope))
-        if self._statement is None:
+        if count.statement is None:
             return
         local = now.astimezone(self._zone)
         day = local.date().isoformat()
         keys = {
-            "caller_key": caller or ANONYMOUS,
+            "caller_key": caller,
             "caller_span": day,
+            "anonymous_key": ANONYMOUS,
+            "anonymous_span": day,
             "destination_key": destination,
             "destination_span": day,
             "hour_key": destination,
@@ -107,17 +118,25 @@ class Counter:
         }
         values = {
             f"{scope}_{part}": keys[f"{scope}_{part}"]
-            for scope, _ in self._ceilings
+            for scope, _ in count.ceilings
             for part in ("key", "span")
         }
-        counted = {row.scope for row in conn.execute(self._statement, values)}
-        for scope, _ in self._ceilings:
+        counted = {row.scope for row in conn.execute(count.statement, values)}
+        for scope, _ in count.ceilings:
             if scope not in counted:
                 raise Limited(_public(scope))
 
 
-def _public(scope: _Scope) -> Literal["caller", "destination", "day"]:
-    return "destination" if scope == "hour" else scope
+class _Count:
+    """The limits that hold for a caller, and the statement that counts them all."""
+
+    def __init__(self, ceilings: tuple[tuple[_Scope, int], ...]) -> None:
+        self.ceilings = ceilings
+        self.statement = _counting(ceilings) if ceilings else None
+
+
+def _public(scope: _Scope) -> Literal["caller", "destination", "hour", "day"]:
+    return "caller" if scope == "anonymous" else scope
 
 
 def _counting(ceilings: tuple[tuple[_Scope, int], ...]) -> ReturningInsert[tuple[str]]:

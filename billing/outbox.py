@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    type_coerce,
     update,
 )
 
@@ -56,11 +58,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A row that waits for somebody to claim it now."""
+    """A row that waits for somebody to claim it now.
+
+    One that has been claimed in the meantime differs from before, in attempts or in availability.
+    """
 
     id: int
     queue: Queue
     attempts: int
+    available_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +268,29 @@ def retry_later(database: Database, job: Job, reason: str, at: datetime) -> bool
     return database.write(lambda conn: conn.execute(statement).rowcount == 1)
 
 
+def give_back(database: Database, jobs: Iterable[Job]) -> int:
+    """Let go of jobs that were not begun; return how many were still held.
+
+    The claim does not count as an attempt, and the rows keep their places in the queue.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    statements = [
+        update(outbox)
+        .where(*_still_held(job))
+        .values(
+            attempts=outbox.c.attempts - 1,
+            # By the smallest step: so the relay sees that its job of before is used up.
+            available_at=type_coerce(outbox.c.available_at, BigInteger) - 1,
+            claimed_until=None,
+            claimed_by=None,
+        )
+        for job in jobs
+    ]
+    return database.write(lambda conn: sum(conn.execute(one).rowcount for one in statements))
+
+
 def fail(database: Database, job: Job, reason: str, now: datetime) -> bool:
     """Put a job on the failed list for good; False when the claim is no longer held.
 
@@ -313,12 +342,28 @@ def due(
         Unavailable: the database is locked or away.
     """
     statement = (
-        select(outbox.c.id, outbox.c.queue, outbox.c.attempts)
+        select(outbox.c.id, outbox.c.queue, outbox.c.attempts, outbox.c.available_at)
         .where(_is_due(now), *_selected(queue, None))
         .order_by(outbox.c.available_at, outbox.c.id)
         .limit(limit)
     )
     return database.query(lambda conn: [Due(*row) for row in conn.execute(statement)])
+
+
+def first_written(conn: Connection) -> datetime | None:
+    """Return when the oldest row that is still there was written; None if there is none."""
+    statement = select(outbox.c.created_at).order_by(outbox.c.id).limit(1)
+    return conn.execute(statement).scalar_one_or_none()
+
+
+def failed_among(database: Database, ids: Sequence[int]) -> set[int]:
+    """Return those of some ids whose rows have failed for good.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    statement = select(outbox.c.id).where(_FAILED, *_selected(None, ids))
+    return database.query(lambda conn: set(conn.scalars(statement)))
 
 
 _PENDING_BY_QUEUE = (

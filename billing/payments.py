@@ -2,7 +2,8 @@
 
 Money that is reported has arrived, so a report is never refused for what it pays: it is written
 first (`receive`), and matched to its bill afterwards (`post`). What cannot be matched stands in the
-ledger's suspense account and on the list of parked payments.
+ledger's suspense account and on the list of parked payments. What is more than a bill asks for is
+the line's credit, until its next bill takes it (`billing.bill_batch`).
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, Row, bindparam, literal_column, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
 
 from billing import bill_ids, campaigns, ledger, outbox
+from billing.bills import Debt, pay
 from billing.database import Database
-from billing.entities import Language, instalment, payable
+from billing.entities import Language, payable
 from billing.errors import InvalidIds, InvalidPayment, PaymentConflict
 from billing.numbers import Kind
-from billing.schema import bills, lines, payment_ids, payments
+from billing.schema import accounts, bills, lines, payment_ids, payments
 
 LARGEST = 10**13
 """Rials in one payment at most: an amount above it is a fault of the reporting system."""
@@ -71,21 +73,24 @@ class ParkedPayment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    """The bill that a payment is for, as it stands now, locked."""
+class Credit:
+    """What a line has paid too much, in rials; its next bill takes it. ``number`` is E.164."""
 
-    bill: int
+    line: int
+    number: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The bill that a payment is for, as it stands now, locked, with its line."""
+
     line: int
     number: str
     kind: Kind
     language: Language
     mobile: str | None
-    bill_id: str
-    payment_id: str
-    year: int
-    period: int
-    paid: int
-    left: int
+    debt: Debt
 
 
 _RECEIVE = (
@@ -101,14 +106,13 @@ _ONE = select(payments).where(payments.c.id == bindparam("payment"))
 
 _MATCH = (
     select(
-        bills.c.id,
         bills.c.line_id,
         lines.c.number,
         lines.c.kind,
         lines.c.language,
         lines.c.mobile,
+        bills.c.id,
         bills.c.bill_id,
-        bills.c.payment_id,
         bills.c.year,
         bills.c.period,
         bills.c.paid,
@@ -225,13 +229,14 @@ def _settle(
     target = _match(conn, payment)
     if isinstance(target, str):
         return _park(conn, payment, target, now)
-    applied = min(payment.amount, target.left)
+    applied = min(payment.amount, target.debt.left)
     excess = payment.amount - applied
-    left = target.left - applied
+    left = target.debt.left - applied
     settled = payable(left) == 0
-    _pay_bill(conn, target, applied, left, settled, now)
     transfers = []
     if applied:
+        if pay(conn, target.debt, applied, now):
+            campaigns.bill_settled(conn, target.line, now)
         transfers.append(ledger.Transfer(source, ledger.receivable(target.line), applied))
     if excess:
         transfers.append(ledger.Transfer(source, ledger.credit(target.line), excess))
@@ -239,7 +244,7 @@ def _settle(
     conn.execute(
         update(payments)
         .where(payments.c.id == payment.id)
-        .values(status="posted", bill=target.bill, applied=applied, posted_at=now, reason=None)
+        .values(status="posted", bill=target.debt.bill, applied=applied, posted_at=now, reason=None)
     )
     result: Literal["full", "partial", "over"] = (
         "over" if excess else "full" if settled else "partial"
@@ -256,7 +261,10 @@ def _match(conn: Connection, payment: Row[*tuple[Any, ...]]) -> _Target | str:
     row = conn.execute(
         _MATCH, {"bill_id": bill_id.text, "payment_id": payment_id.text}
     ).one_or_none()
-    return "no bill with these IDs" if row is None else _Target(*tuple(row))
+    if row is None:
+        return "no bill with these IDs"
+    line, number, kind, language, mobile, *debt = row
+    return _Target(line, number, kind, language, mobile, Debt(*debt))
 
 
 def _park(conn: Connection, payment: Row[*tuple[Any, ...]], reason: str, now: datetime) -> Outcome:
@@ -272,39 +280,6 @@ def _park(conn: Connection, payment: Row[*tuple[Any, ...]], reason: str, now: da
         now,
     )
     return Outcome("parked", None, reason, new=True)
-
-
-def _pay_bill(
-    conn: Connection, target: _Target, applied: int, left: int, settled: bool, now: datetime
-) -> None:
-    if not applied:
-        return
-    values: dict[str, Any] = {"paid": bills.c.paid + applied}
-    if settled:
-        values |= {
-            "status": "paid",
-            "settled_at": func.coalesce(
-                bills.c.settled_at, bindparam("now", now, bills.c.settled_at.type)
-            ),
-        }
-    else:
-        # The old payment ID asks for the old amount: whoever paid by it again would pay too much.
-        payment_id = bill_ids.compute_payment_id(
-            target.bill_id, instalment(left), target.year, target.period
-        )
-        values["payment_id"] = payment_id
-        conn.execute(
-            insert(payment_ids).on_conflict_do_nothing(),
-            {"bill_id": target.bill_id, "payment_id": payment_id, "bill": target.bill},
-        )
-    # Locked since it was read; were it not, nothing would be written rather than something wrong.
-    changed = conn.execute(
-        update(bills).where(bills.c.id == target.bill, bills.c.paid == target.paid).values(values)
-    ).rowcount
-    if changed != 1:
-        raise RuntimeError(f"bill {target.bill} changed while it was locked")
-    if settled:
-        campaigns.bill_settled(conn, target.line, now)
 
 
 def _confirm(
@@ -332,7 +307,7 @@ def _confirm(
         {
             "to": to,
             "language": target.language,
-            "bill": target.bill,
+            "bill": target.debt.bill,
             "payment": payment.id,
             "number": target.number,
             "amount": payment.amount,
@@ -367,6 +342,23 @@ def parked(database: Database, limit: int = 100) -> list[ParkedPayment]:
         .limit(limit)
     )
     return database.query(lambda conn: [ParkedPayment(*row) for row in conn.execute(statement)])
+
+
+def credits(database: Database, limit: int = 100) -> list[Credit]:
+    """Return the lines that have paid too much, the largest credit first.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    amount = accounts.c.credits - accounts.c.debits
+    statement = (
+        select(lines.c.id, lines.c.number, amount)
+        .select_from(accounts.join(lines, accounts.c.code == ledger.credit_of(lines.c.id)))
+        .where(amount > 0)
+        .order_by(amount.desc(), lines.c.id)
+        .limit(limit)
+    )
+    return database.query(lambda conn: [Credit(*row) for row in conn.execute(statement)])
 
 
 def retry_parked(database: Database, payment: int, now: datetime) -> Outcome:

@@ -1,7 +1,8 @@
 """Forgetting what is no longer needed: destinations of messages that were sent long ago (A9).
 
 Bills, payments, ledger and journals stay; what goes are finished outbox rows (they hold mobile
-numbers and e-mail addresses), answered or expired e-mail requests, and counters of past days.
+numbers and e-mail addresses), answered or expired e-mail requests, counters of past days, and
+missed calls, called back or not: nobody is called back after so long.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from billing.database import Database
-from billing.schema import email_requests, inbound_messages, outbox, sms_counters
+from billing.schema import email_requests, inbound_messages, missed_calls, outbox, sms_counters
 
 _BATCH = 1000
 
@@ -32,6 +33,7 @@ def forget(database: Database, before: datetime) -> dict[str, int]:
             (outbox, (outbox.c.status == "done") & (outbox.c.done_at < before)),
             (email_requests, email_requests.c.expires_at < before),
             (inbound_messages, inbound_messages.c.at < before),
+            (missed_calls, missed_calls.c.missed_at < before),
             (sms_counters, sms_counters.c.span < day),
         )
     }

@@ -479,6 +479,34 @@ do_not_call = Table(
 )
 """Numbers that no campaign may call, in named lists."""
 
+# -- calls that found no worker ---------------------------------------------------------------
+
+missed_calls = Table(
+    "missed_calls",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    # The switch's id of the call: its spool file is taken in once.
+    Column("call_id", Text, nullable=False, unique=True),
+    Column("missed_at", Instant, nullable=False),
+    Column("caller", Text),
+    Column("dialled", Text),
+    Column("language", Text),
+    # Where the conversation was when its last worker went; NULL for a call never begun.
+    Column("state", Text),
+    Column("done_at", Instant),
+    CheckConstraint("language IN ('fa', 'ar', 'ru', 'en')", name="language"),
+    CheckConstraint("caller LIKE '+%' AND length(caller) <= 16", name="caller"),
+    # Small whatever the table's age: who was called back is not in it.
+    Index(
+        "ix_missed_calls_open",
+        "caller",
+        "missed_at",
+        sqlite_where=text("done_at IS NULL"),
+        postgresql_where=text("done_at IS NULL"),
+    ),
+)
+"""Calls that heard only an apology, for operations to call back."""
+
 IMMUTABLE = ("postings", "entries")
 """Tables whose rows nothing may change or remove: corrections are new entries."""
 

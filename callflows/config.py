@@ -12,11 +12,21 @@ import os
 import re
 import secrets
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,6 +37,7 @@ from pydantic_settings import (
 PREFIX = "CALLFLOWS_"
 CONFIG_FILE_VARIABLE = "CALLFLOWS_CONFIG"
 LANGUAGES = ("fa", "ar", "ru", "en")
+SHORTEST_KEY = 16
 
 
 class ConfigError(Exception):
@@ -71,9 +82,47 @@ def _dial_string(value: str) -> str:
     return value
 
 
+def _database(value: str) -> str:
+    if value.startswith("sqlite") and not re.match(r"sqlite:///.+", value):
+        raise ValueError("expected sqlite:///path/to/file.db")
+    return _parsed(value)
+
+
+def _parsed(value: str) -> str:
+    try:
+        urlsplit(value).port  # noqa: B018 - reading it checks it
+    except ValueError as error:
+        raise ValueError(f"not a URL: {error}") from None
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _region(value: str) -> str:
+    if value not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("expected a country with a numbering plan, such as IR (ISO 3166)")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    # Several keys, separated by commas, while one is being replaced.
+    for key in value.get_secret_value().split(","):
+        if len(key.strip()) < SHORTEST_KEY:
+            raise ValueError(f"each key needs at least {SHORTEST_KEY} characters")
+    return value
+
+
 HostPort = Annotated[str, AfterValidator(_host_port)]
+Context = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.\-]{1,64}$")]
 HttpUrl = Annotated[str, _url("http", "https")]
 Extension = Annotated[str, AfterValidator(_extension)]
+Key = Annotated[SecretStr, AfterValidator(_long_enough)]
 Seconds = Annotated[float, Field(gt=0, le=600)]
 
 
@@ -81,24 +130,40 @@ class Settings(BaseSettings):
     """Every key of the configuration, with its default."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="forbid", frozen=True, str_strip_whitespace=True
+        env_prefix=PREFIX,
+        # An empty value is no value: a secret is then generated, not empty.
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
     )
 
     # where things are kept
     state_dir: Path = Field(Path("var"), description="folder of everything that is written")
-    database_url: Annotated[str, _url("sqlite", "postgresql", "postgresql+psycopg")] = Field(
-        "sqlite:///var/callflows.db", description="SQLite file or PostgreSQL server"
+    database_url: Annotated[
+        str, _url("sqlite", "postgresql", "postgresql+psycopg"), AfterValidator(_database)
+    ] = Field(
+        default_factory=lambda known: f"sqlite:///{known.get('state_dir', 'var')}/callflows.db",
+        description="SQLite file or PostgreSQL server; default: in state_dir",
     )
-    redis_url: Annotated[str, _url("redis", "rediss", "unix")] | None = Field(
-        None, description="Redis of the RQ queues; default: the one that `callflows run` starts"
+    redis_url: Annotated[str, _url("redis", "rediss", "unix"), AfterValidator(_parsed)] | None = (
+        Field(
+            None, description="Redis of the RQ queues; default: the one that `callflows run` starts"
+        )
     )
-    sounds_dir: Path = Field(Path("var/sounds"), description="folder of the recordings")
+    sounds_dir: Path = Field(
+        default_factory=lambda known: Path(known.get("state_dir", "var")) / "sounds",
+        description="folder of the recordings; default: in state_dir",
+    )
     studio_dir: Path | None = Field(None, description="folder of recordings made in a studio")
 
     # where we listen
     worker_listen: HostPort = Field("127.0.0.1:8084", description="event socket of the worker")
     web_listen: HostPort = Field("127.0.0.1:8085", description="pages and HTTP end points")
     dashboard_listen: HostPort = Field("127.0.0.1:9181", description="the queue dashboard")
+    trusted_proxies: Annotated[int, Field(ge=0, le=9)] = Field(
+        0, description="reverse proxies in front of the pages that set X-Forwarded-For"
+    )
     public_url: HttpUrl = Field(
         "http://127.0.0.1:8085", description="how subscribers reach the pages (in SMS links)"
     )
@@ -108,6 +173,9 @@ class Settings(BaseSettings):
         [], description="event socket of each FreeSWITCH, host:port (JSON list)"
     )
     control_password: SecretStr | None = Field(None, description="password of those event sockets")
+    missed_spool: Path | None = Field(
+        None, description="folder where switches note calls that found no worker"
+    )
 
     # campaigns
     dial_string: Annotated[str, AfterValidator(_dial_string)] = Field(
@@ -132,21 +200,21 @@ class Settings(BaseSettings):
 
     # the operator
     operator_name: str = Field("", max_length=40, description="name in SMS and on bill images")
-    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
-        "IR", description="country of numbers without a country code (ISO 3166)"
+    region: Annotated[str, AfterValidator(_region)] = Field(
+        "IR", description="country of keyed-in numbers without a country code (ISO 3166)"
     )
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         "Asia/Tehran", description="time zone of due dates"
     )
     language: Literal["fa", "ar", "ru", "en"] = Field("fa", description="default language")
-    services: dict[Extension, Literal["bill"]] = Field(
+    services: Annotated[dict[Extension, Literal["bill"]], Field(min_length=1)] = Field(
         {"2000": "bill"}, description="which flow serves which dialled number (JSON)"
     )
     payment_fixed: Extension = Field("2000", description="payment system for fixed lines (A4)")
     payment_mobile: Extension = Field("9990", description="payment system for mobile lines (A4)")
-    payment_context: str = Field("payment", description="dialplan context of those numbers")
+    payment_context: Context = Field("payment", description="dialplan context of those numbers")
     care_number: Extension = Field("2020", description="customer care")
-    care_context: str = Field("care", description="dialplan context of the care line")
+    care_context: Context = Field("care", description="dialplan context of the care line")
     app_android_url: HttpUrl = Field("https://example.com/app/android", description="app link")
     app_ios_url: HttpUrl = Field("https://example.com/app/ios", description="app link")
 
@@ -155,6 +223,9 @@ class Settings(BaseSettings):
     next_digit_s: Seconds = Field(4.0, description="wait for each further key, seconds")
     tries: Annotated[int, Field(ge=1, le=9)] = Field(3, description="tries for each question")
     pen_and_paper_s: Seconds = Field(20.0, description="time to fetch pen and paper, seconds")
+    drain_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        600.0, description="how long a worker that is told to stop lets its calls go on, seconds"
+    )
     max_calls: Annotated[int, Field(ge=1)] = Field(2000, description="calls at once per worker")
     connect_timeout_s: Seconds = Field(5.0, description="wait for the switch's first answer")
     resend_limit_s: Seconds = Field(3.0, description="how long a locked database is waited for")
@@ -163,6 +234,9 @@ class Settings(BaseSettings):
     sms_per_caller_day: Annotated[int, Field(ge=1)] = Field(10, description="flood limit")
     sms_per_destination_day: Annotated[int, Field(ge=1)] = Field(5, description="flood limit")
     sms_per_destination_hour: Annotated[int, Field(ge=1)] = Field(3, description="flood limit")
+    sms_anonymous_day: Annotated[int, Field(ge=1)] = Field(
+        200, description="flood limit, all callers without a number together"
+    )
     sms_per_day: Annotated[int, Field(ge=1)] = Field(1_000_000, description="flood limit, total")
     link_hours: Annotated[int, Field(ge=1, le=720)] = Field(
         24, description="life of the link in the e-mail request"
@@ -175,15 +249,33 @@ class Settings(BaseSettings):
     sms_http_form: dict[str, str] | None = Field(
         None, description="form fields instead of a JSON body (JSON; filled in likewise)"
     )
+    sms_http_method: Literal["POST", "PUT", "GET"] = Field(
+        "POST", description="with GET, or {to} and {text} in the URL, nothing is in the body"
+    )
     sms_http_token: SecretStr | None = Field(None, description="bearer token of the SMS gateway")
+    sms_http_user: str | None = Field(None, description="user, for basic authentication")
+    sms_http_password: SecretStr | None = Field(None, description="password, likewise")
+    sms_http_success: Annotated[str, AfterValidator(_pattern)] | None = Field(
+        None, description="regular expression that a good answer's body holds; default: any body"
+    )
+    sms_http_reference: str | None = Field(
+        None, description="member of the JSON answer that names the message (a.b for nested ones)"
+    )
+    sms_http_ca_file: FilePath | None = Field(
+        None, description="certificates to trust, not the system's"
+    )
     mail_gateway: Literal["sandbox", "smtp"] = Field("sandbox", description="how mail leaves")
-    mail_from: str = Field("bills@example.com", description="sender address of bills")
+    mail_from: Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+$")] = Field(
+        "bills@example.com", description="sender address of bills"
+    )
     smtp_host: str | None = Field(None, description="mail server")
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = Field(587, description="its port")
     smtp_tls: Literal["starttls", "implicit", "none"] = Field(
         "starttls", description="STARTTLS, TLS from the first byte, or none (own machine only)"
     )
-    smtp_ca_file: Path | None = Field(None, description="certificates to trust, not the system's")
+    smtp_ca_file: FilePath | None = Field(
+        None, description="certificates to trust, not the system's"
+    )
     smtp_user: str | None = Field(None, description="mail server's user")
     smtp_password: SecretStr | None = Field(None, description="mail server's password")
     max_attempts: Annotated[int, Field(ge=1)] = Field(
@@ -195,9 +287,9 @@ class Settings(BaseSettings):
     )
 
     # who may speak to us (generated into state_dir/secrets/ where empty)
-    payment_key: SecretStr | None = Field(None, description="HMAC key of POST /payments")
-    sms_inbound_key: SecretStr | None = Field(None, description="HMAC key of POST /sms/inbound")
-    link_key: SecretStr | None = Field(None, description="HMAC key of the links in SMS")
+    payment_key: Key | None = Field(None, description="HMAC key of POST /payments")
+    sms_inbound_key: Key | None = Field(None, description="HMAC key of POST /sms/inbound")
+    link_key: Key | None = Field(None, description="HMAC key of the links in SMS")
     dashboard_password: SecretStr | None = Field(
         None, description="password of the dashboard (user: callflows)"
     )
@@ -211,13 +303,25 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _gateways_complete(self) -> Settings:
+    def _complete(self) -> Settings:
+        """What only together is right or wrong; each fault names its key."""
         if self.sms_gateway == "http" and not self.sms_http_url:
             raise ValueError("sms_http_url: needed where sms_gateway is http")
         if self.sms_http_json is not None and self.sms_http_form is not None:
             raise ValueError("sms_http_form: give either this or sms_http_json")
+        if (self.sms_http_user is None) != (self.sms_http_password is None):
+            raise ValueError("sms_http_password: sms_http_user and sms_http_password go together")
+        template = str(self.sms_http_json or self.sms_http_form or "{to}{text}")
+        if "{to}" not in template or "{text}" not in template:
+            key = "sms_http_json" if self.sms_http_json else "sms_http_form"
+            raise ValueError(f"{key}: must hold {{to}} and {{text}}")
         if self.mail_gateway == "smtp" and not self.smtp_host:
             raise ValueError("smtp_host: needed where mail_gateway is smtp")
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("smtp_password: smtp_user and smtp_password go together")
+        host = self.dashboard_listen.rpartition(":")[0].strip("[]")
+        if self.dashboard_password is None and not _is_loopback(host):
+            raise ValueError("dashboard_password: needed where others can reach dashboard_listen")
         return self
 
     @classmethod
@@ -281,12 +385,24 @@ def load(**overrides: Any) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{named or 'callflows.toml'}: not TOML: {error}") from error
     except ValidationError as error:
-        problems += [_problem(item) for item in error.errors()]
+        problems += [
+            _problem(item)
+            for item in error.errors()
+            # A default that follows a key which is wrong is no fault of its own.
+            if item["type"] != "default_factory_not_called"
+        ]
     except Exception as error:  # a source that cannot be parsed, such as services not being JSON
         problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _problem(item: Any) -> str:

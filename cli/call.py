@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import click
 
@@ -56,7 +57,8 @@ def command(
     """Place one scripted call to NUMBER and print what is heard and pressed.
 
     The call goes from the embedded switch to the worker over a real event socket: to the running
-    one (`callflows run`), else to one that is started for this call.
+    one (`callflows run`), else to one that is started for this call. The exit code is 1 if the call
+    was not served.
 
     \b
     Examples:
@@ -83,3 +85,5 @@ def command(
         click.echo(f"call {channel.uuid}: {channel.hangup_cause}")
         if narrator.unused:
             click.echo(f"not asked for: {','.join(narrator.unused)}", err=True)
+    # For smoke tests: a call that was not served is a failure.
+    sys.exit(0 if channel.hangup_cause == "NORMAL_CLEARING" else 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 import click
 from pydantic import SecretStr
 
@@ -29,14 +32,23 @@ def command() -> None:
         elif value is None:
             value = "(not set)"
         elif name.endswith("_url"):
-            value = _without_password(str(value))
+            value = _without_secrets(str(value))
+        elif isinstance(value, dict) and name.startswith("sms_http"):
+            value = {key: _placeholder(part) for key, part in value.items()}
         click.echo(f"{name} = {value}")
         click.echo(click.style(f"    {PREFIX}{name.upper()}: {field.description}", dim=True))
 
 
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    if not at:
-        return url
-    return f"{scheme}{separator}{credentials.split(':')[0]}:***@{host}"
+def _without_secrets(url: str) -> str:
+    """The URL without its password and the values of its query."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    netloc = f"{user.split(':')[0]}:***@{host}" if at and ":" in user else parts.netloc
+    query = "&".join(f"{pair.partition('=')[0]}=***" for pair in parts.query.split("&") if pair)
+    return parts._replace(netloc=netloc, query=query).geturl()
+
+
+def _placeholder(value: object) -> object:
+    """A template's value if it is only filled in, else nothing: it may be a key."""
+    text = str(value)
+    return text if re.fullmatch(r"(\{(to|text|key)\}|\W)*", text) else "***"

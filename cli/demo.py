@@ -103,8 +103,7 @@ def command(speed: float) -> None:
             )
         )
         supervisor.start()
-        _wait_for(settings.worker_listen)
-        _wait_for(settings.web_listen)
+        supervisor.wait_until_ready()
         _place_calls(parts, lines, speed, tally)
         _answer_emails(parts, lines, tally)
         _drain(parts, tally)
@@ -168,20 +167,6 @@ def _import(parts: Any) -> None:
     for load, name in ((import_lines, "lines"), (import_bills, "bills")):
         report = load(parts.database, SAMPLE / f"{name}.csv")
         click.echo(f"{name}: {report.loaded} loaded from {SAMPLE / name}.csv")
-
-
-def _wait_for(listen: str) -> None:
-    from cli.parts import address
-
-    def answers() -> bool:
-        try:
-            with socket.create_connection(address(listen), 1.0):
-                return True
-        except OSError:
-            return False
-
-    if not _until(answers, 20.0):
-        raise click.ClickException(f"{listen} does not answer; see {FOLDER / 'log.jsonl'}")
 
 
 def _until(true: Callable[[], object], seconds: float) -> bool:

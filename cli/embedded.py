@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 import click
 
 from callflows.config import LANGUAGES
-from cli.parts import Parts, address
+from cli.parts import Parts
+from cli.run import answers
 from cli.worker import make_server
 from esl_worker.switch.clock import Clock
 from esl_worker.switch.dialplan import service_dialplan
 from esl_worker.switch.switch import Switch
+from sounds import Phrase
 from sounds.build import check
-
-CONNECT_S = 1.0
 
 
 @contextmanager
@@ -31,7 +30,7 @@ def switch(parts: Parts, speed: float) -> Iterator[Switch]:
             f"sounds_dir: {missing} recordings are missing or wrong in {settings.sounds_dir}\n"
             "Build them with `callflows sounds build`."
         )
-    running = _answers(settings.worker_listen)
+    running = answers(settings.worker_listen)
     if running:
         workers = [settings.worker_listen]
         server = journals = None
@@ -42,16 +41,21 @@ def switch(parts: Parts, speed: float) -> Iterator[Switch]:
         server.start()
         workers = [f"127.0.0.1:{server.server_port}"]
     try:
-        yield Switch(service_dialplan(workers), sounds_dir, Clock(speed))
+        dialplan = service_dialplan(
+            workers,
+            apology=_apology(parts, sounds_dir),
+            payment=settings.payment_context,
+            payment_numbers=[settings.payment_fixed, settings.payment_mobile],
+            care=settings.care_context,
+        )
+        yield Switch(dialplan, sounds_dir, Clock(speed))
     finally:
         if server is not None and journals is not None:
             server.drain(10.0)
             journals.stop()
 
 
-def _answers(listen: str) -> bool:
-    try:
-        with socket.create_connection(address(listen), CONNECT_S):
-            return True
-    except OSError:
-        return False
+def _apology(parts: Parts, sounds_dir: Path) -> str:
+    """What a caller hears when no worker is left, as a playback's argument."""
+    names = parts.catalogue.recordings(Phrase("technical_trouble"), parts.settings.language)
+    return "file_string://" + "!".join(f"{sounds_dir}/{name}" for name in names)

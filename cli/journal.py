@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from sounds import Catalogue
 
 @click.command()
 @click.argument("call_id", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--last", type=click.IntRange(1, 1000), default=20, help="How many calls to list.")
 def command(call_id: str | None, as_json: bool, last: int) -> None:
     """List the last calls, or tell one call step by step: what was heard and what was pressed.
@@ -29,6 +30,12 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
     """
     parts = Parts(settings_of())
     journal = Journal(parts.database)
+    if call_id is None and as_json:
+        headers = [
+            {**asdict(header), "caller": mask(header.caller)} for header in journal.recent(last)
+        ]
+        click.echo(json.dumps(headers, ensure_ascii=False, indent=2, default=str))
+        return
     if call_id is None:
         for header in journal.recent(last):
             caller = mask(header.caller) if header.caller else "-"

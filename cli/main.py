@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -20,8 +21,10 @@ COMMANDS = {
     "config": "cli.config",
     "dashboard": "cli.dashboard",
     "demo": "cli.demo",
+    "doctor": "cli.doctor",
     "import": "cli.importing",
     "journal": "cli.journal",
+    "missed": "cli.missed",
     "payments": "cli.payments",
     "phone": "cli.phone",
     "queues": "cli.queues",
@@ -53,7 +56,10 @@ class LazyGroup(click.Group):
 
         try:
             return super().invoke(ctx)
-        except (BillingError, ConfigError) as error:
+        except BrokenPipeError:
+            # The reader (`| head`) has seen enough.
+            os._exit(0)
+        except (BillingError, ConfigError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,8 @@ class Parts:
     """Makes each part once, when it is first asked for."""
 
     def __init__(self, settings: Settings) -> None:
+        # Database, logs, sandbox and reports hold names, addresses and numbers (A9).
+        os.umask(0o077)
         self.settings = settings
         self.clock = SystemClock()
 
@@ -74,6 +77,7 @@ class Parts:
         settings = self.settings
         limits = Limits(
             caller_per_day=settings.sms_per_caller_day,
+            anonymous_per_day=settings.sms_anonymous_day,
             destination_per_day=settings.sms_per_destination_day,
             destination_per_hour=settings.sms_per_destination_hour,
             total_per_day=settings.sms_per_day,
@@ -138,11 +142,20 @@ class Parts:
         headers = {}
         if settings.sms_http_token is not None:
             headers["Authorization"] = f"Bearer {settings.sms_http_token.get_secret_value()}"
-        json = settings.sms_http_json
-        if json is None and settings.sms_http_form is None:
+        url, json, form = settings.sms_http_url, settings.sms_http_json, settings.sms_http_form
+        if json is None and form is None and "{text}" not in url:
             json = {"to": "{to}", "text": "{text}", "id": "{key}"}
+        user, password = settings.sms_http_user, settings.sms_http_password
         return HttpSms(
-            settings.sms_http_url, json=json, form=settings.sms_http_form, headers=headers
+            url,
+            method=settings.sms_http_method,
+            json=json,
+            form=form,
+            headers=headers,
+            basic_auth=(user, password.get_secret_value()) if user and password else None,
+            success_pattern=settings.sms_http_success,
+            reference_field=settings.sms_http_reference,
+            ca_file=str(settings.sms_http_ca_file) if settings.sms_http_ca_file else None,
         )
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from billing import payments
+from billing.numbers import mask
 from cli.main import settings_of
 from cli.parts import Parts
 
@@ -23,10 +24,22 @@ def parked(limit: int) -> None:
         click.echo(
             f"{payment.id:>8}  {payment.received_at:%Y-%m-%d %H:%M:%S}  "
             f"{payment.amount:>15,} rials  "
-            f"{payment.bill_id}/{payment.payment_id}  {payment.reason}"
+            f"{payment.bill_id}/{payment.payment_id}  {payment.channel} {payment.reference}  "
+            f"{payment.reason}"
         )
     if not found:
         click.echo("no payment is parked")
+
+
+@command.command("credits")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+def list_credits(limit: int) -> None:
+    """List lines that have paid too much; their next bill is paid from it first."""
+    found = payments.credits(Parts(settings_of()).database, limit)
+    for credit in found:
+        click.echo(f"{mask(credit.number)}  {credit.amount:>15,} rials")
+    if not found:
+        click.echo("no line has credit")
 
 
 @command.command("retry")

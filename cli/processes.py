@@ -52,9 +52,11 @@ def web(settings: Settings) -> None:
         payment_keys=keys_of(settings, "payment_key"),
         sms_keys=keys_of(settings, "sms_inbound_key"),
         language=settings.language,
+        # Whoever can answer an SMS here is believed to be its receiver: only where all is play.
         sandbox=[parts.sms_folder, parts.mail_folder]
-        if "sandbox" in (settings.sms_gateway, settings.mail_gateway)
+        if settings.sms_gateway == settings.mail_gateway == "sandbox"
         else [],
+        trusted_proxies=settings.trusted_proxies,
     )
     serve(app, address(settings.web_listen))
 

@@ -87,4 +87,10 @@ def retry(ids: tuple[int, ...], queue: Queue | None, everything: bool) -> None:
     if sum((bool(ids), queue is not None, everything)) != 1:
         raise click.UsageError("give IDs, or --queue NAME, or --all")
     count = _queues().retry(queue=queue, ids=list(ids) or None)
+    if ids and count < len(set(ids)):
+        click.echo(f"{count} jobs are tried again", err=True)
+        raise click.ClickException(
+            f"{len(set(ids)) - count} of these IDs are not failed; `callflows queues failed` lists "
+            "those that are"
+        )
     click.echo(f"{count} jobs are tried again")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
     from jobs.redis_server import EmbeddedRedis
 
 QUEUES = ("billing", "sms", "email", "reports")
-# Served in strict order by one process; two keep a flood of SMS from starving mail.
-CONSUMERS = (("billing", "sms"), ("email", "reports"))
+# Each served by processes of its own: a slow SMS gateway must not hold up postings or mail.
+CONSUMERS = (("billing",), ("sms",), ("email", "reports"))
 PARTS = ("worker", "relay", "jobs", "web", "dashboard")
 # Runs by itself, or among the others where switches are configured to dial on.
 DIALER = "dialer"
 STOP_S = 15.0
+READY_S = 30.0
+# Deaths in a row, right after the start, until a part counts as one that cannot run.
+HOPELESS = 3
+LISTENS = {"worker": "worker_listen", "web": "web_listen", "dashboard": "dashboard_listen"}
 # A part that dies is started again, at first at once, then ever slower.
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A part that lived this long has recovered.
@@ -50,13 +56,14 @@ STEADY_S = 60.0
     type=click.IntRange(1, 32),
     default=1,
     show_default=True,
-    help="Consumer processes for each pair of queues.",
+    help="Consumer processes for each group of queues.",
 )
 def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     """Start all parts: Redis, worker, relay, consumers, pages, queue dashboard.
 
-    Redis is started only if none answers at redis_url. Where control_addresses names switches, the
-    dialer of campaigns runs, too. Ctrl-C stops everything; running calls are finished first.
+    Redis is started where no redis_url is configured, the dialer of campaigns where
+    control_addresses names switches. Ctrl-C stops everything; running calls are finished first, for
+    at most drain_s.
 
     \b
     Examples:
@@ -76,6 +83,7 @@ def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     parts = (*PARTS, DIALER) if settings.control_addresses else PARTS
     with Supervisor(settings, consumers=consumers, parts=parts) as supervisor:
         supervisor.start()
+        supervisor.wait_until_ready()
         click.echo("All parts run. Try `callflows phone` in another terminal; Ctrl-C stops.")
         supervisor.watch()
 
@@ -102,6 +110,36 @@ def _words_of(part: str, consumers: int) -> list[tuple[str, ...]]:
         for group in CONSUMERS
     ]
     return groups * consumers
+
+
+def answers(listen: str) -> bool:
+    """Whether somebody takes connections at host:port."""
+    host, _, port = listen.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), 1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _must_be_free(key: str, listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise click.ClickException(
+                f"{key}: {listen}: {error.strerror}\n"
+                f"Is `callflows run` running already? Else configure another address for {key}."
+            ) from error
+
+
+def _die_with_parent() -> None:
+    """In a new process: be told to stop when the supervisor dies, however that happens."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
@@ -138,7 +176,8 @@ class Supervisor:
         self._log_file = log_file
         self._children: list[Child] = []
         self._redis: EmbeddedRedis | None = None
-        self._stopping = False
+        self._redis_again = 0.0
+        self._asked = 0
 
     def __enter__(self) -> Supervisor:
         return self
@@ -147,27 +186,46 @@ class Supervisor:
         self.stop()
 
     def start(self) -> None:
-        """Start Redis if needed, bring the database up to date, then start every part."""
+        """Start Redis if needed, bring the database up to date, then start every part.
+
+        Raises ClickException for an address that is taken, named by its key.
+        """
         from cli.parts import Parts
 
+        for part, _ in self._commands:
+            if part in LISTENS:
+                _must_be_free(LISTENS[part], getattr(self.settings, LISTENS[part]))
         Parts(self.settings).database.close()
         self._start_redis()
         for name, words in self._commands:
             self._children.append(Child(name, words, self._spawn(words)))
 
+    def wait_until_ready(self) -> None:
+        """Wait until every part that listens does. Raises ClickException if one cannot run."""
+        deadline = time.monotonic() + READY_S
+        waiting = {part for part, _ in self._commands if part in LISTENS}
+        while waiting:
+            for part in list(waiting):
+                if answers(getattr(self.settings, LISTENS[part])):
+                    waiting.discard(part)
+            self.mend()
+            hopeless = [child.name for child in self._children if child.deaths >= HOPELESS]
+            if hopeless or time.monotonic() > deadline:
+                names = ", ".join(hopeless or sorted(waiting))
+                raise click.ClickException(f"{names}: does not start; its messages are above")
+            time.sleep(0.1)
+
     def watch(self) -> None:
         """Start again what dies, until Ctrl-C or SIGTERM."""
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
-        while not self._stopping:
+        while not self._asked:
             self.mend()
             time.sleep(0.2)
 
     def mend(self) -> None:
         """Look after every part once: one that has died is started again when its time has come."""
-        if self._redis is not None and self._redis.pid is None:
-            self._say("Redis has died; starting it again")
-            self._redis.start()
+        self._mend_redis()
         for child in self._children:
             code = child.process.poll()
             if code is None:
@@ -183,14 +241,18 @@ class Supervisor:
             child.started = time.monotonic()
 
     def stop(self) -> None:
-        """Stop every part politely, then whatever is left; Redis last."""
+        """Stop every part politely, then whatever is left; Redis last.
+
+        Workers have `drain_s` to finish their calls; Ctrl-C once more ends the wait.
+        """
         for child in self._children:
             if child.process.poll() is None:
                 child.process.terminate()
-        deadline = time.monotonic() + STOP_S
+        begun = time.monotonic()
         for child in self._children:
+            allowed = STOP_S + (self.settings.drain_s if child.name == "worker" else 0.0)
             try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
+                self._wait(child.process, begun + allowed)
             except subprocess.TimeoutExpired:
                 self._say(f"{child.name} does not stop; it is killed")
                 child.process.kill()
@@ -199,6 +261,32 @@ class Supervisor:
         if self._redis is not None:
             self._redis.stop()
             self._redis = None
+
+    def _wait(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        asked = self._asked
+        while True:
+            try:
+                process.wait(0.2)
+                return
+            except subprocess.TimeoutExpired:
+                # Asked a second time while waiting: now means now.
+                if time.monotonic() > deadline or self._asked > max(asked, 1):
+                    raise
+
+    def _mend_redis(self) -> None:
+        """Start a Redis that has died again; what depends on it waits meanwhile."""
+        from jobs.redis_server import RedisServerError
+
+        if self._redis is None or self._redis.pid is not None:
+            return
+        if time.monotonic() < self._redis_again:
+            return
+        self._say("Redis has died; starting it again")
+        try:
+            self._redis.start()
+        except RedisServerError as error:
+            self._redis_again = time.monotonic() + BACKOFF_S[-1]
+            self._say(f"{error}; calls go on without it, jobs wait in the database")
 
     def _start_redis(self) -> None:
         from jobs.redis_server import EmbeddedRedis, RedisServerError
@@ -209,9 +297,10 @@ class Supervisor:
         try:
             server.start()
         except RedisServerError as error:
-            raise click.ClickException(
-                f"{error}\nIs `callflows run` running already in this state_dir?"
-            ) from error
+            hint = (
+                "\nIs `callflows run` running already with this state_dir?" if error.in_use else ""
+            )
+            raise click.ClickException(f"{error}{hint}") from error
         self._redis = server
 
     def _spawn(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
@@ -223,12 +312,13 @@ class Supervisor:
             stderr=self._log_file,
             stdout=self._log_file,
             start_new_session=True,
+            preexec_fn=_die_with_parent,
         )
 
     def _ask_to_stop(self, *_: object) -> None:
-        if not self._stopping:
-            self._say("stopping; running calls are finished first")
-        self._stopping = True
+        self._asked += 1
+        if self._asked == 1:
+            self._say("stopping; running calls are finished first (Ctrl-C again: at once)")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -18,8 +18,6 @@ from esl_worker.server import WorkerServer
 from esl_worker.worker import Worker
 
 FLOWS = {BillFlow.name: BillFlow, AnnounceFlow.name: AnnounceFlow}
-# A call that is still running then is dropped to the next worker by the dialplan.
-DRAIN_S = 600.0
 
 
 def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServer, JournalWriter]:
@@ -61,6 +59,7 @@ def run_worker(parts: Parts, ready: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)
     stopped.wait()
-    server.drain(DRAIN_S)
+    # A call that still runs then is handed to the next worker by the dialplan.
+    server.drain(parts.settings.drain_s)
     switches.stop()
     journals.stop()

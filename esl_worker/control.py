@@ -12,7 +12,6 @@ counts as lost, also if its machine vanished without a word.
 from __future__ import annotations
 
 import logging
-import math
 import random
 import re
 import time
@@ -165,7 +164,7 @@ class Control:
         if self._connection is not None:
             self._connection.close("stopped")
         if self._greenlet is not None:
-            self._greenlet.join()
+            self._greenlet.kill()  # it may be waiting for a connection
         self.state = "stopped"
         self._lose_jobs()
         self._originations.lose(self._originations.unanswered(), "this process stops")
@@ -273,7 +272,8 @@ class Control:
         due = time.monotonic() + origination.ring_s + self.timing.late_s
         self._originations.begin(origination, due, on_result, on_end)
         try:
-            self._start_job(command, math.inf, lambda text: self._originated(uuid, text))
+            # The job is kept longer than anything it can tell is waited for.
+            self._start_job(command, due + 3600.0, lambda text: self._originated(uuid, text))
         except (NotConnected, ControlLost):
             self._originations.forget(uuid)
             raise

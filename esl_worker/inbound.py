@@ -197,6 +197,8 @@ class InboundConnection(InboundESL):  # type: ignore[misc, unused-ignore]  # gre
             raise NotConnected(f"cannot connect: {error.strerror or error}") from None
         self.sock = sock
         try:
+            if self._end:
+                raise NotConnected(self._end)  # closed from another greenlet meanwhile
             sock.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
             rest = self._log_in(sock)
         except BaseException as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
+import time
 from collections.abc import Callable
 from datetime import datetime
 from email.message import EmailMessage
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 
+from gateways.deadline import incoming
 from gateways.errors import Permanent, Temporary
 from gateways.mail import Mail, compose, parse_address
 from gateways.sandbox import utc_now
@@ -28,7 +30,8 @@ class SmtpMail:
     `tls`: "starttls" (RFC 3207; the default: no mail leaves unless the server offers it and its
     certificate is valid for `host`), "implicit" (TLS from the first byte, port 465) or "none"
     (for a relay on the same machine). `ca_file`: certificates to trust instead of the system's.
-    `timeout_s` holds for connecting and for each answer.
+    `timeout_s` holds for connecting, and twice that for the whole conversation, however slowly the
+    server speaks.
 
     A refusal of this recipient or this message (5xx to RCPT or DATA) is permanent. Everything
     else is temporary, wrong password and wrong certificate included: the fault is then with the
@@ -92,11 +95,11 @@ class SmtpMail:
 
     def _connect(self) -> smtplib.SMTP:
         if self._tls == "implicit":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
+            server: smtplib.SMTP = _TlsConversation(
                 self._host, self._port, timeout=self._timeout_s, context=self._context
             )
         else:
-            server = smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
+            server = _Conversation(self._host, self._port, timeout=self._timeout_s)
         try:
             if self._tls == "starttls":
                 server.starttls(context=self._context)
@@ -121,6 +124,26 @@ class SmtpMail:
             raise _refusal("message", fault.smtp_code, fault.smtp_error) from None
         except (OSError, smtplib.SMTPException):
             raise Temporary("mail server: connection lost", maybe_sent=True) from None
+
+
+class _Conversation(smtplib.SMTP):
+    """smtplib with a deadline: its own timeout begins anew with each byte of an answer."""
+
+    _deadline = 0.0
+
+    def connect(self, *arguments: Any, **options: Any) -> tuple[int, bytes]:
+        self._deadline = time.monotonic() + 2 * self.timeout
+        return super().connect(*arguments, **options)
+
+    def getreply(self) -> tuple[int, bytes]:
+        # After STARTTLS smtplib wants another file, of the encrypted socket.
+        if self.file is None and self.sock is not None:
+            self.file = incoming(self.sock, self._deadline)
+        return super().getreply()
+
+
+class _TlsConversation(_Conversation, smtplib.SMTP_SSL):
+    """The same, encrypted from the first byte."""
 
 
 def _refusal(what: str, code: int, text: bytes | str) -> Permanent | Temporary:

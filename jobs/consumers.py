@@ -10,10 +10,15 @@ nobody can know whether the message left; the lease ends, and another consumer s
 repetition, and a mail bears the same Message-ID. Without such a gateway that one message comes
 twice rather than not at all. Postings to the ledger are keyed in the database itself and happen
 once whatever dies.
+
+**Counted once.** A try counts when it is begun. The rows of a batch that were claimed and not
+begun - the consumer was told to stop, those before them took long, the database went away - are
+given back with the count that they had.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import traceback
@@ -43,6 +48,10 @@ LEASE_S = JOB_TIMEOUT_S + 60.0
 
 # No further row of a batch is begun after this time (s), which leaves the last one the rest.
 _BATCH_S = JOB_TIMEOUT_S / 3
+
+# How long (s) a consumer tries to say that something was done, and its pause between (s).
+_MARK_S = JOB_TIMEOUT_S / 6
+_MARK_PAUSE_S = 0.2
 
 # A row that takes its consumer down with it (out of memory, say) is claimed again and again
 # without ever coming to a verdict; after so many times the allowed tries it is set aside.
@@ -98,7 +107,9 @@ class Consumer:
                 own = self._claim_one(outbox_id)
             if own is None:
                 return
-            more = self._claim(queue=own.queue, limit=_BATCH - 1)
+            more: list[Job] = []
+            if not self._stopping.asked:
+                more = self._claim(queue=own.queue, limit=_BATCH - 1)
             if more:
                 self._tell_redis(withdraw, own.queue, [job.id for job in more])
             failed = self._see_to([own, *more])
@@ -127,10 +138,18 @@ class Consumer:
         """Do the rows in order; gives the reasons of those that were given up, by id."""
         failed: dict[int, str] = {}
         begun = time.monotonic()
-        for job in jobs:
-            if self._stopping.asked or time.monotonic() - begun > _BATCH_S:
-                outbox.retry_later(self._database, job, "given back", self._clock.now())
-            elif reason := self._do(job):
+        for place, job in enumerate(jobs):
+            # The first is in hand already: RQ has taken its job for it.
+            if place and (self._stopping.asked or time.monotonic() - begun > _BATCH_S):
+                outbox.give_back(self._database, jobs[place:])
+                break
+            try:
+                reason = self._do(job)
+            except Unavailable:
+                with contextlib.suppress(Unavailable):
+                    outbox.give_back(self._database, jobs[place + 1 :])
+                raise
+            if reason is not None:
                 failed[job.id] = reason
         return failed
 
@@ -152,9 +171,23 @@ class Consumer:
         except Exception as fault:
             # A bug, or RQ's alarm for a job that hangs. Its text may hold personal data.
             return self._put_off(job, _place(fault), None)
-        outbox.done(self._database, [job], self._clock.now())
+        self._mark_done(job)
         _log.info("job %s: %s done", job.id, job.kind)
         return None
+
+    def _mark_done(self, job: Job) -> None:
+        """Mark a row done, and wait for a database that is away: its effect has happened, and
+        forgetting that would be the same message once more. Raises Unavailable in the end.
+        """
+        until = time.monotonic() + _MARK_S
+        while True:
+            try:
+                outbox.done(self._database, [job], self._clock.now())
+                return
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_MARK_PAUSE_S)
 
     def _put_off(self, job: Job, reason: str, at_least_s: float | None) -> str | None:
         now = self._clock.now()

@@ -8,11 +8,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection
+
 from billing import outbox, reports
 from billing.clock import Clock
 from billing.database import Database
 from billing.outbox import Job
 from jobs.consumers import Handler
+
+_LONGEST_GAP_DAYS = 31
 
 
 class DailyReport:
@@ -36,18 +40,32 @@ class DailyReport:
     def ask(self) -> None:
         """Put yesterday's report into the outbox, once; costs nothing during the day.
 
-        Raises Unavailable.
+        With it come the days before, at most a month, that nobody asked for because no relay ran:
+        those since the outbox's first row that have neither a file nor a row. Raises Unavailable.
         """
         now = self._clock.now()
-        day = now.astimezone(self._zone).date() - timedelta(days=1)
-        if day == self._asked:
+        today = now.astimezone(self._zone).date()
+        if today == self._asked:
             return
-        self._database.write(
-            lambda conn: outbox.put(
-                conn, f"daily:{day}", "reports", "daily", {"day": day.isoformat()}, now
-            )
-        )
-        self._asked = day
+        missing = [
+            day
+            for back in range(_LONGEST_GAP_DAYS, 0, -1)
+            if not os.path.exists(self._file(day := today - timedelta(days=back)))
+        ]
+
+        def work(conn: Connection) -> None:
+            first = outbox.first_written(conn) or now
+            first_day = first.astimezone(self._zone).date()
+            for day in missing:
+                if day >= first_day or day == today - timedelta(days=1):
+                    payload = {"day": day.isoformat()}
+                    outbox.put(conn, f"daily:{day}", "reports", "daily", payload, now)
+
+        self._database.write(work)
+        self._asked = today
+
+    def _file(self, day: date) -> Path:
+        return self._folder / f"{day}.json"
 
     def write(self, job: Job) -> None:
         """Write the report of the row's day; the same day again replaces the file whole."""
@@ -56,4 +74,4 @@ class DailyReport:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside = self._folder / f".{day}.{os.getpid()}"
         aside.write_text(json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n")
-        aside.rename(self._folder / f"{day}.json")
+        aside.rename(self._file(day))

@@ -17,6 +17,9 @@ from jobs.handover import rq_queue
 from jobs.nudge import send_nudge
 from jobs.redis_client import connect
 
+# A person may type any number; beyond this the database raises instead of finding nothing.
+_LARGEST_ID = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
@@ -61,13 +64,24 @@ class Queues:
         return outbox.failures(self._database, queue, limit)
 
     def retry(self, *, queue: Queue | None = None, ids: Sequence[int] | None = None) -> int:
-        """Try failed rows again: those of a queue, those with these ids, or all; gives how many."""
+        """Try failed rows again: those of a queue, those with these ids, or all; gives how many.
+
+        An id whose row has not failed changes nothing; `not_failed` names those beforehand.
+        """
+        if ids is not None:
+            ids = [one for one in ids if one <= _LARGEST_ID]
         count = outbox.retry_failed(self._database, self._clock.now(), queue=queue, ids=ids)
         if count:
             # Without Redis there is nobody to nudge: the relay finds them when it is back.
             with contextlib.suppress(RedisError):
                 send_nudge(self._redis)
         return count
+
+    def not_failed(self, ids: Sequence[int]) -> list[int]:
+        """Those of some ids that `retry` would leave alone, in order: done, pending, not there."""
+        possible = [one for one in ids if one <= _LARGEST_ID]
+        failed = outbox.failed_among(self._database, possible)
+        return [one for one in dict.fromkeys(ids) if one not in failed]
 
     def _redis_of(self, name: str) -> tuple[int | None, int | None]:
         queue = rq_queue(self._redis, name)

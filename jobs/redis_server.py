@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import socket
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from redis import Redis
@@ -20,9 +22,24 @@ from jobs.redis_client import connect
 _READY_S = 10.0
 _STOP_S = 10.0
 
+_FILE = "appendonly.aof"
+
+_log = logging.getLogger(__name__)
+
 
 class RedisServerError(Exception):
-    """The server did not start, or the directory is in use; the text says which and why."""
+    """The server did not start; the text says why.
+
+    `in_use`: True if that is because another living process runs one in the same directory.
+    """
+
+    def __init__(self, text: str, *, in_use: bool = False) -> None:
+        super().__init__(text)
+        self.in_use = in_use
+
+
+class _DiedAtStart(RedisServerError):
+    """The server ended by itself, and not because of its port."""
 
 
 class EmbeddedRedis:
@@ -32,6 +49,9 @@ class EmbeddedRedis:
     machine can reach loopback) and keeps everything in a directory for its owner alone (0700).
     A second start in the same directory is refused while the first lives; a server that outlived
     a killed owner is shut down first, so that its data is complete and not written by two.
+
+    A file that Redis cannot read is moved aside, and Redis begins empty: what it held were nudges
+    for rows of the outbox, and the relay hands those over again.
 
     Usable as a context manager. `start` raises RedisServerError.
     """
@@ -66,25 +86,24 @@ class EmbeddedRedis:
         if self.pid is not None:
             return self.url
         self.stop()
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._directory.chmod(0o700)
         try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.chmod(0o700)
             # Two locks: the owner's goes when its process dies, however that happens; the
             # server's is handed to the server and stays for as long as that lives.
-            self._lock("owner.lock", "another process runs Redis in this directory")
+            self._lock("owner.lock", "another process runs Redis in this directory", in_use=True)
             self._retire_orphan()
             server_lock = self._lock("server.lock", "an earlier Redis does not leave")
-            # A free port can be taken by somebody else before the server binds it.
-            for last in (False, False, True):
-                port = self._wanted_port or _free_port()
-                try:
-                    self._launch(port, server_lock)
-                    break
-                except RedisServerError:
-                    if last or self._wanted_port is not None:
-                        raise
-        except BaseException:
+            try:
+                self._launch_on_some_port(server_lock)
+            except _DiedAtStart:
+                if not (self._directory / _FILE).exists():
+                    raise
+                self._begin_empty(server_lock)
+        except BaseException as fault:
             self._locks.close()
+            if isinstance(fault, OSError):
+                raise RedisServerError(f"{self._directory}: {fault.strerror}") from fault
             raise
         return self.url
 
@@ -100,13 +119,40 @@ class EmbeddedRedis:
                 process.wait()
         self._locks.close()
 
+    def _launch_on_some_port(self, server_lock: int) -> None:
+        # A free port can be taken by somebody else before the server binds it.
+        for last in (False, False, True):
+            port = self._wanted_port or _free_port()
+            try:
+                self._launch(port, server_lock)
+                return
+            except RedisServerError:
+                if last or self._wanted_port is not None or not _is_taken(port):
+                    raise
+
+    def _begin_empty(self, server_lock: int) -> None:
+        """Start once more without the file. If that fails as well, the file was not to blame, and
+        is put back.
+        """
+        file = self._directory / _FILE
+        now = datetime.now(UTC)
+        aside = file.with_name(f"{_FILE}.unreadable-{now:%Y%m%dT%H%M%SZ}")
+        file.rename(aside)
+        try:
+            self._launch_on_some_port(server_lock)
+        except RedisServerError:
+            aside.replace(file)
+            raise
+        _log.warning("Redis could not read its file; it begins empty, the file is %s", aside)
+
     def _launch(self, port: int, server_lock: int) -> None:
         self._write_private("url", url := f"redis://:{self._password}@127.0.0.1:{port}/0")
         # A file, not arguments: those are visible to every user of the machine.
         config = self._write_private(
             "redis.conf",
             f"bind 127.0.0.1\nport {port}\nrequirepass {self._password}\ndaemonize no\n"
-            'dir .\nappendonly yes\nappendfsync everysec\nsave ""\nlogfile redis.log\n',
+            f"dir .\nlogfile redis.log\nappendonly yes\nappendfilename {_FILE}\n"
+            'appendfsync everysec\nsave ""\n',
         )
         process = subprocess.Popen(  # noqa: S603 - our own binary and file
             [REDIS_SERVER_PATH, config.name],
@@ -122,10 +168,12 @@ class EmbeddedRedis:
         deadline = time.monotonic() + _READY_S
         with _client(url) as client:
             while not _answers(client):
-                if process.poll() is not None or time.monotonic() > deadline:
+                died = process.poll() is not None
+                if died or time.monotonic() > deadline:
                     process.kill()
                     process.wait()
-                    raise RedisServerError(
+                    kind = _DiedAtStart if died and not _is_taken(port) else RedisServerError
+                    raise kind(
                         f"redis-server did not start on port {port}; see "
                         f"{self._directory / 'redis.log'}"
                     )
@@ -141,7 +189,7 @@ class EmbeddedRedis:
         with _client(url) as client, contextlib.suppress(RedisError):
             client.shutdown()
 
-    def _lock(self, name: str, trouble: str) -> int:
+    def _lock(self, name: str, trouble: str, *, in_use: bool = False) -> int:
         handle = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._locks.callback(os.close, handle)
         deadline = time.monotonic() + (_STOP_S if name == "server.lock" else 0.0)
@@ -151,7 +199,7 @@ class EmbeddedRedis:
                 return handle
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise RedisServerError(f"{self._directory}: {trouble}") from None
+                    raise RedisServerError(f"{self._directory}: {trouble}", in_use=in_use) from None
                 time.sleep(0.02)
 
     def _write_private(self, name: str, text: str) -> Path:
@@ -178,6 +226,17 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        # As Redis binds: what only lingers after a closed connection does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
 
 
 def _client(url: str) -> Redis:

@@ -126,7 +126,7 @@ class Relay:
         renew: set[int] = set()
         for row in due:
             seen = self._handed.get(row.id)
-            if seen is None or seen[0].attempts != row.attempts:
+            if seen is None or seen[0] != row:
                 fresh[row.queue].append(row)
             elif now - seen[1] >= self._recheck_s:
                 fresh[row.queue].append(row)

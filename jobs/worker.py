@@ -1,4 +1,4 @@
-"""A consumer process: RQ's loop around our consumer."""
+"""A consumer process: takes RQ's jobs, one after the other, for our consumer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
+from collections.abc import Mapping, Sequence
 
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import SimpleWorker
-from rq.exceptions import StopRequested
+from rq import SimpleWorker, worker_registration
+from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
+from rq.suspension import is_suspended
+from rq.worker import WorkerStatus
 
 from billing.clock import Clock
 from billing.database import Database
@@ -27,6 +28,12 @@ from jobs.stopping import Stop
 
 _LONGEST_PAUSE_S = 10.0
 
+# One wait for a job (s): the longest that a request to stop goes unnoticed by an idle consumer.
+_WAIT_S = 1
+
+# How often an idle consumer says that it lives (s).
+_LISTED_S = 5.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,16 +44,22 @@ class _Worker(SimpleWorker):
     connection and a new font load for each bill image - and typst must not run in a fork of a
     process that has used it. What a fork protects from (a job that kills or hangs the process)
     the outbox's leases and RQ's alarm cover here.
+
+    The loop is our own, too. RQ's waits for minutes, so its signal handler must break the wait
+    off by an exception, which may hit just after a job was taken; and while a job runs the handler
+    writes to Redis, which may be away (the error then ends the message in hand) or not answer. It
+    also takes orders through Redis: to stop a job, to end. Here a signal sets a flag and nothing
+    else, each wait is short, and whoever can write to Redis can hand over ids but give no orders.
     """
 
     # Lines of ours tell more, and masked.
     log_result_lifespan = False
 
-    max_connection_wait_time = _LONGEST_PAUSE_S
+    # RQ makes the longest wait for an answer of these two (s): a Redis that hangs is left soon.
+    dequeue_timeout = _WAIT_S
+    connection_timeout = _WAIT_S + 2
 
-    def __init__(
-        self, queues: Sequence[str], redis: Redis, name: str, stop: Callable[[], None], asked: Stop
-    ) -> None:
+    def __init__(self, queues: Sequence[str], redis: Redis, name: str) -> None:
         super().__init__(
             [rq_queue(redis, queue) for queue in queues],
             connection=redis,
@@ -54,22 +67,49 @@ class _Worker(SimpleWorker):
             serializer=JSONSerializer,
             log_job_description=False,
         )
-        self._stop = stop
-        self._asked = asked
+        self._listed_at = 0.0
 
-    def check_for_suspension(self, burst: bool) -> None:
-        """RQ's first act in each round of its loop: not to begin one after a request to stop.
+    def serve(self, asked: Stop) -> None:
+        """Take jobs and see to them until asked to stop. Raises RedisError."""
+        # RQ refuses a name that is listed. An entry of this name is of an earlier life that lost
+        # Redis, or of a process with this number that was killed.
+        self.connection.delete(self.key)
+        self.register_birth()  # type: ignore[no-untyped-call]
+        self._listed_at = time.monotonic()
+        self.set_state(WorkerStatus.IDLE)
+        while not asked.asked:
+            self._stay_listed()
+            if self.should_run_maintenance_tasks:
+                self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
+            if is_suspended(self.connection):
+                asked.wait(_WAIT_S)
+                continue
+            try:
+                taken = self.queue_class.dequeue_any(
+                    self.queues, _WAIT_S, self.connection, self.job_class, self.serializer
+                )
+            except DequeueTimeout:
+                continue
+            if taken is None:
+                continue
+            job, queue = taken
+            if asked.asked:
+                queue.push_job_id(job.id, at_front=True)
+                break
+            job.redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]
+            self.execute_job(job, queue)
+        self.register_death()  # type: ignore[no-untyped-call]
 
-        A signal between the worker's registration and RQ's own handlers reaches ours only, and
-        RQ would go on to wait for a job.
-        """
-        if self._asked.asked:
-            raise StopRequested
-        super().check_for_suspension(burst)
-
-    def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        self._stop()
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+    def _stay_listed(self) -> None:
+        """Say now and then that we live, whole: a Redis that lost its memory lists us again."""
+        if time.monotonic() - self._listed_at < _LISTED_S:
+            return
+        with self.connection.pipeline() as pipe:
+            pipe.hset(self.key, mapping=self.serialize() | {"state": self.get_state()})
+            worker_registration.register(self, pipe)
+            self.heartbeat(pipeline=pipe)
+            pipe.execute()
+        self._listed_at = time.monotonic()
 
 
 def run_consumer(
@@ -84,12 +124,12 @@ def run_consumer(
 ) -> None:
     """See to the jobs of some queues (the first is served first) until SIGTERM or SIGINT.
 
-    The row in hand is finished then, the others of its batch are given back. While Redis is away
-    it is waited for. Must run in a process's main thread (signals), unpatched by gevent.
+    The row in hand is finished then, the others of its batch are given back; more signals change
+    nothing. While Redis is away it is waited for. Must run in a process's main thread (signals),
+    unpatched by gevent.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("a consumer needs its process's main thread")
-    # Registered by RQ afresh after each loss of Redis, so the name must not be taken again.
     name = f"{'+'.join(queues)}-{socket.gethostname()}-{os.getpid()}"
     redis = connect(redis_url)
     stopping = Stop()
@@ -102,22 +142,24 @@ def run_consumer(
         stopping.ask()
         consumer.stop()
 
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     pause = 0.0
-    lives = 0
     while not stopping.asked:
-        # RQ sets its own while it works.
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        lives += 1
+        begun = time.monotonic()
         try:
-            begun = time.monotonic()
-            _Worker(queues, redis, f"{name}-{lives}", stop, stopping).work(logging_level="WARNING")
-            pause = 0.0 if time.monotonic() - begun > _LONGEST_PAUSE_S else pause
+            _Worker(queues, redis, name).serve(stopping)
         except RedisError as fault:
+            if time.monotonic() - begun > _LONGEST_PAUSE_S:
+                pause = 0.0
             if not pause:
                 _log.warning("consumer: Redis is away (%s)", type(fault).__name__)
+        except Exception:
+            # RQ met something strange in Redis. Its job is out of the queue, and the relay hands
+            # the row over again.
+            _log.exception("consumer: begins anew")
         if not stopping.asked:
-            # The loop ends by itself only because of Redis.
             pause = min(2 * pause or 0.1, _LONGEST_PAUSE_S)
             stopping.wait(pause)
+    redis.close()

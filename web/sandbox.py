@@ -188,9 +188,15 @@ def _mail(number: int, record: dict[str, Any]) -> SentMail:
     )
 
 
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+
+
 def _only_this_machine() -> None:
     name = urlsplit(f"//{request.host}").hostname or ""
     if not (_is_loopback(request.remote_addr) and (name == "localhost" or _is_loopback(name))):
+        abort(404)
+    if any(header in request.headers for header in FORWARDED):
+        # A proxy on this machine asks for somebody elsewhere.
         abort(404)
     # Not the Origin: under our Referrer-Policy browsers send it as "null".
     if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in (

@@ -72,9 +72,12 @@ def service_dialplan(
     worker_addresses: Sequence[str],
     *,
     mode: str = "full",
-    apology: str = "fa/technical_trouble.wav",
+    apology: str = "silence_stream://1000",
+    payment: str = "payment",
+    payment_numbers: Sequence[str] = ("2000", "9990"),
+    care: str = "care",
 ) -> Dialplan:
-    """The dialplan of the service, as conf/ has it for a real FreeSWITCH.
+    """The dialplan of the service, as an operator's FreeSWITCH has it.
 
     Context `public`: any number goes to the workers; should the worker go away in the middle
     of the call, a second `socket` action hands the live call to another one; if none is left
@@ -85,7 +88,9 @@ def service_dialplan(
     Args:
         worker_addresses: "host:port" of each worker, in the order of trying.
         mode: the flags of the socket action: "full" (sync) or "async full".
-        apology: what is played when no worker is left.
+        apology: what is played when no worker is left (a playback's argument).
+        payment, payment_numbers: context and numbers of the payment system.
+        care: context of customer care.
 
     Raises:
         ValueError: no address, or one that is not host:port.
@@ -113,7 +118,7 @@ def service_dialplan(
                     ],
                 )
             ],
-            "payment": [(r"2000|9990", [*arrival, *goodbye])],
-            "care": [(r".*", [*arrival, *goodbye])],
+            payment: [("|".join(map(re.escape, payment_numbers)), [*arrival, *goodbye])],
+            care: [(r".*", [*arrival, *goodbye])],
         }
     )

@@ -130,9 +130,13 @@ def _answered(channel: Channel) -> None:
 
 def _run(channel: Channel, then: str) -> None:
     """The application of an answered call; for an extension the dialplan has the next word."""
+    profile = channel.profile
     if not then.startswith("&"):
-        channel.profile.destination = then
+        profile.destination = then
         return
+    # The caller ID is turned round: from here on the subscriber is the caller (measured).
+    profile.callee_name, profile.callee_number = profile.caller_name, profile.caller_number
+    profile.caller_name = profile.caller_number = profile.destination
     name, _, argument = then[1:].partition("(")
     channel.execute(name, argument.partition(")")[0])
     if channel.ready:

@@ -71,6 +71,11 @@ COMMAND = [sys.executable, "-P", "-m", "cli.main"]
 @pytest.fixture
 def house(tmp_path, sounds_dir) -> House:
     """Lines and bills of the scenarios, in CSV files, not imported yet."""
+    return house_in(tmp_path, sounds_dir)
+
+
+def house_in(tmp_path: Path, sounds_dir: Path) -> House:
+    """A house in that folder."""
     (tmp_path / "lines.csv").write_text(LINES, encoding="utf-8")
     (tmp_path / "bills.csv").write_text(BILLS, encoding="utf-8")
     worker, web, dashboard = free_ports(3)
@@ -91,6 +96,11 @@ def house(tmp_path, sounds_dir) -> House:
 @pytest.fixture
 def furnished(house) -> House:
     """The house with lines and bills imported."""
+    return furnish(house)
+
+
+def furnish(house: House) -> House:
+    """Import lines and bills."""
     done = house.run("import", "--lines", "lines.csv", "--bills", "bills.csv")
     assert done.returncode == 0, done.stderr
     return house

@@ -166,11 +166,11 @@ def test_config_lists_every_key_without_secrets(house):
     """Keys, variables and meanings; no secret, no password."""
     done = house.run(
         "config",
-        CALLFLOWS_PAYMENT_KEY="sesame-open",
+        CALLFLOWS_PAYMENT_KEY="sesame-open-sesame",
         CALLFLOWS_DATABASE_URL="postgresql://app:hunter2@db/x",
     )
     assert "CALLFLOWS_WORKER_LISTEN" in done.stdout
-    assert "sesame-open" not in done.stdout
+    assert "sesame-open-sesame" not in done.stdout
     assert "hunter2" not in done.stdout
     assert "app:***@db/x" in done.stdout
 

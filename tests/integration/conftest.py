@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,36 @@ def sms_server(tmp_path: Path) -> Iterator[SmsServer]:
     folder.mkdir()
     with server_process("sms_http_server.py", folder) as port:
         yield SmsServer(f"http://127.0.0.1:{port}", folder)
+
+
+@pytest.fixture
+def trickling_server() -> Iterator[Callable[..., int]]:
+    """`trickling_server(first, then, tls=False)`: a server that sends `first` to whoever connects,
+    and then `then` every 20 ms until it leaves; gives the port.
+    """
+    with ExitStack() as servers:
+
+        def serve(listener: socket.socket, first: bytes, then: bytes) -> None:
+            with suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(first)
+                    while True:
+                        connection.sendall(then)
+                        time.sleep(0.02)
+
+        def start(first: bytes, then: bytes, *, tls: bool = False) -> int:
+            listener = socket.create_server(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+            if tls:
+                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                context.load_cert_chain(CERT, KEY)
+                listener = context.wrap_socket(listener, server_side=True)
+            servers.callback(listener.close)
+            threading.Thread(target=serve, args=(listener, first, then), daemon=True).start()
+            return port
+
+        yield start
 
 
 @pytest.fixture(scope="session")

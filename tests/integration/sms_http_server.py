@@ -3,14 +3,24 @@
 Prints its port. Every request becomes a line of FOLDER/requests.jsonl. The path says what shall
 happen: /ok, /status/NNN (with Retry-After: 7), /once/NNN (that code at the first sight of a key),
 /redirect, /hang (no answer), /drop (closes after the request), /odd (200 with a body that is no
-JSON). Answers of /ok hold {"id": "<number of distinct keys>"}.
+JSON), /says/BODY (200 with that body), /trickle/line, /trickle/headers and /trickle/body (a byte
+now and then, without end, from there on), /cut/BODY (closes before the promised end of it).
+Answers of /ok hold {"id": "<number of distinct keys>"}.
 """
 
 import json
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
+
+BEFORE = {
+    "line": b"HTTP/1.1 200 ",
+    "headers": b"HTTP/1.1 200 OK\r\nX-Filler: ",
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+}
 
 record = Path(sys.argv[1]) / "requests.jsonl"
 lock = threading.Lock()
@@ -35,6 +45,19 @@ class Handler(BaseHTTPRequestHandler):
             threading.Event().wait(30)
         elif kind == "drop":
             self.close_connection = True
+        elif kind == "says":
+            self.answer(200, unquote(rest).encode(), {})
+        elif kind == "cut":
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            self.wfile.write(unquote(rest).encode())
+        elif kind == "trickle":
+            self.close_connection = True
+            self.wfile.write(BEFORE[rest])
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"x")
+                    threading.Event().wait(0.02)
         elif kind == "status" or (kind == "once" and first):
             self.answer(int(rest), b"", {"Retry-After": "7"})
         elif kind == "redirect":

@@ -12,8 +12,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
+from jobs import redis_server
 from jobs.redis_client import connect
 from jobs.redis_server import EmbeddedRedis, RedisServerError, running_url
+
+WHOLE = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"
+"""A file of Redis that sets `a` to `b`."""
 
 
 def test_it_answers_and_ends(tmp_path):
@@ -66,9 +70,10 @@ def test_two_servers_never_share_a_folder(tmp_path):
     """The second start says who is in the way."""
     with (
         EmbeddedRedis(tmp_path),
-        pytest.raises(RedisServerError, match="another process runs Redis"),
+        pytest.raises(RedisServerError, match="another process runs Redis") as caught,
     ):
         EmbeddedRedis(tmp_path).start()
+    assert caught.value.in_use
 
 
 def test_a_server_whose_owner_was_killed_makes_room(tmp_path):
@@ -96,5 +101,52 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     """The error names the port and where the server says more."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(RedisServerError, match=rf"port {port}; see .*redis.log"):
+        (tmp_path / "appendonly.aof").write_bytes(WHOLE)
+        with pytest.raises(RedisServerError, match=rf"port {port}; see .*redis.log") as caught:
             EmbeddedRedis(tmp_path, port=port).start()
+    assert not caught.value.in_use
+    assert (tmp_path / "appendonly.aof").read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello\r\nworld\r\n", b"REDIS0009 and then nonsense", WHOLE + b"XXXX\r\n"]
+)
+def test_a_file_that_redis_cannot_read_is_moved_aside(tmp_path, caplog, content):
+    """Redis begins empty, and the log says where the file is, with all that is in it."""
+    (tmp_path / "appendonly.aof").write_bytes(content)
+    with EmbeddedRedis(tmp_path) as server, Redis.from_url(server.url) as client:
+        assert client.dbsize() == 0
+        client.set("a", "1")
+    (aside,) = tmp_path.glob("appendonly.aof.unreadable-*")
+    assert aside.read_bytes() == content
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(aside) in line
+    with EmbeddedRedis(tmp_path) as server, Redis.from_url(server.url) as client:
+        assert client.get("a") == b"1"
+
+
+def test_a_file_without_its_end_is_read(tmp_path):
+    """What a crash cuts off is the last command only; nothing is moved."""
+    (tmp_path / "appendonly.aof").write_bytes(WHOLE + b"*3\r\n$3\r\nSE")
+    with EmbeddedRedis(tmp_path) as server, Redis.from_url(server.url) as client:
+        assert client.get("a") == b"b"
+    assert not list(tmp_path.glob("*unreadable*"))
+
+
+def test_a_file_that_is_not_to_blame_is_put_back(tmp_path, monkeypatch):
+    """A server that does not start without its file either leaves everything as it was."""
+    (tmp_path / "appendonly.aof").write_bytes(WHOLE)
+    monkeypatch.setattr(redis_server, "REDIS_SERVER_PATH", "/bin/false")
+    with pytest.raises(RedisServerError) as caught:
+        EmbeddedRedis(tmp_path).start()
+    assert not caught.value.in_use
+    assert (tmp_path / "appendonly.aof").read_bytes() == WHOLE
+    assert not list(tmp_path.glob("*unreadable*"))
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    """A file is where the folder should be."""
+    (tmp_path / "redis").write_text("")
+    with pytest.raises(RedisServerError, match=f"{tmp_path / 'redis'}: File exists") as caught:
+        EmbeddedRedis(tmp_path / "redis").start()
+    assert not caught.value.in_use

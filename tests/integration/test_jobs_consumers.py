@@ -177,6 +177,9 @@ def test_retry_by_queue_or_id(desk):
     assert desk.depth().failed == 3
     assert desk.queues.retry(ids=[rows[1]]) == 1
     assert desk.queues.retry(queue="email") == 0
+    assert desk.queues.retry(ids=[rows[1], 10**30]) == 0
+    assert desk.queues.not_failed([rows[2], 10**30, rows[1], 77, 77]) == [10**30, rows[1], 77]
+    assert desk.queues.not_failed([]) == []
     assert desk.queues.retry(queue="sms") == 2
     assert desk.relay.look() == 3
     assert desk.failed_jobs() == []
@@ -269,9 +272,47 @@ def test_a_stopped_consumer_gives_back_its_batch(desk):
     consumer._handlers = {"text": lambda job: (desk.outside(job), consumer.stop())}
     consumer.deliver(rows[0])
     assert desk.outside.keys == ["k0"]
-    assert len(outbox.due(desk.database, desk.clock.now(), 10)) == 2
+    assert [row.id for row in outbox.due(desk.database, desk.clock.now(), 10)] == rows[1:]
     desk.consumer("c2").deliver(rows[1])
     assert desk.outside.keys == ["k0", "k1", "k2"]
+
+
+def test_rows_given_back_keep_their_tries(desk, monkeypatch):
+    """Claimed in batch after batch whose first row takes long: a row that was never begun has all
+    its tries left when its turn comes.
+    """
+    rows = [desk.put(f"k{n}", **{"raise": "temporary"}) for n in range(8)]
+    monkeypatch.setattr("jobs.consumers._BATCH_S", -1.0)
+    for row in rows[:7]:
+        desk.consumer().deliver(row)
+    assert desk.outside.keys == [f"k{n}" for n in range(7)]
+    (last,) = outbox.due(desk.database, desk.clock.now(), 10)
+    assert (last.id, last.attempts) == (rows[7], 0)
+    desk.consumer().deliver(last.id)
+    assert desk.depth().failed == 0
+
+
+def test_a_row_given_back_is_handed_over_at_once(desk, monkeypatch):
+    """Claimed and given back between two looks of the relay: its job was used up, it gets one."""
+    rows = [desk.put(f"k{n}") for n in range(2)]
+    desk.relay.look()
+    desk.redis.lpop(rq_queue(desk.redis, "sms").key)
+    monkeypatch.setattr("jobs.consumers._BATCH_S", -1.0)
+    desk.consumer().deliver(rows[0])
+    assert desk.waiting() == []
+    assert desk.relay.look() == 1
+    assert desk.waiting() == [job_id(rows[1])]
+
+
+def test_told_to_stop_before_it_begins(desk):
+    """The row whose job was taken is done, and no other is claimed for it."""
+    rows = [desk.put(f"k{n}") for n in range(2)]
+    consumer = desk.consumer()
+    consumer.stop()
+    consumer.deliver(rows[0])
+    assert desk.outside.keys == ["k0"]
+    (other,) = outbox.due(desk.database, desk.clock.now(), 10)
+    assert (other.id, other.attempts) == (rows[1], 0)
 
 
 def test_a_database_away_loses_nothing(desk):
@@ -283,9 +324,30 @@ def test_a_database_away_loses_nothing(desk):
 
     consumer = desk.consumer()
     consumer._handlers = {"text": away}
+    other = desk.put("other")
     consumer.deliver(row)
-    assert desk.depth().pending == 1
+    assert desk.depth().pending == 2
     assert desk.depth().failed == 0
+    # The other row of the batch was not begun: due at once, its try not used.
+    (waits,) = outbox.due(desk.database, desk.clock.now())
+    assert (waits.id, waits.attempts) == (other, 0)
+
+
+def test_a_database_away_after_the_sending_is_waited_for(desk, monkeypatch):
+    """What has left is not forgotten: marking it done is tried again."""
+    row = desk.put("k")
+    done = outbox.done
+    answers = [Unavailable("locked"), Unavailable("locked")]
+
+    def sometimes(*arguments):
+        if answers:
+            raise answers.pop()
+        return done(*arguments)
+
+    monkeypatch.setattr(outbox, "done", sometimes)
+    desk.consumer().deliver(row)
+    assert desk.outside.keys == ["k"]
+    assert desk.depth().pending == 0
 
 
 def test_redis_away_does_not_stop_a_batch(desk):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
+from rq import Queue as RqQueue
 from rq import SimpleWorker
 
 from billing import outbox
@@ -19,6 +22,7 @@ from jobs.dashboard import create_dashboard
 from jobs.handover import job_id, rq_queue
 from jobs.redis_server import EmbeddedRedis
 from jobs.relay import Relay
+from jobs.worker import run_consumer
 
 
 @pytest.fixture
@@ -31,11 +35,17 @@ def running_relay(outbox_database, redis_url) -> Iterator[Relay]:
     thread.join(10)
 
 
-def put(database, texts, kind="text", **payload) -> None:
+def put(database, texts, kind="text", **payload) -> list[int]:
+    """Put rows; gives the ids of all that are due."""
     now = datetime.now(UTC)
     with database.begin() as conn:
         for text in texts:
             outbox.put(conn, f"key-{text}", "sms", kind, {"text": text, **payload}, now)
+    return [row.id for row in due(database)]
+
+
+def due(database):
+    return outbox.due(database, datetime.now(UTC))
 
 
 def depth(database):
@@ -93,30 +103,152 @@ def test_sigterm_finishes_the_row_in_hand(
     assert consumers.attempts() == ["in", "hand", "later"]
 
 
-def test_sigterm_before_rq_listens_to_it(redis_url, database, monkeypatch):
-    """A signal between the worker's registration and its loop ends it all the same."""
-    import os
+def test_two_sigterms_are_one(outbox_database, redis_url, running_relay, consumers, poll):
+    """Whoever is impatient does not take the message in hand with him."""
+    process = consumers.start(redis_url)
+    put(outbox_database, ["in hand"], "text.wait")
+    poll((consumers.folder / "waiting").exists, "the consumer is at work")
+    process.send_signal(signal.SIGTERM)
+    # RQ takes a second one for "end at once" when it comes more than a second later.
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.2)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    (consumers.folder / "go").touch()
+    assert process.wait(10) == 0
+    assert consumers.sent() == ["in hand"]
+    assert depth(outbox_database).pending == 0
 
-    from jobs import worker
 
-    subscribe = worker._Worker.subscribe
-
-    def told_meanwhile(self):
-        subscribe(self)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(worker._Worker, "subscribe", told_meanwhile)
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    begun = time.monotonic()
+@pytest.mark.parametrize("silence", ["stopped", "hanging"])
+def test_sigterm_while_redis_is_away_finishes_the_row_in_hand(
+    outbox_database, tmp_path, consumers, poll, silence
+):
+    """Redis is gone, or accepts and does not answer: the message is sent and marked, the rest of
+    the batch is given back uncounted, and the process ends.
+    """
+    server = EmbeddedRedis(tmp_path / "redis")
+    relay = Relay(outbox_database, server.start(), SystemClock())
     try:
-        worker.run_consumer(
-            ["sms"], database=database, redis_url=redis_url, clock=SystemClock(), handlers={}
+        process = consumers.start(server.url)
+        put(outbox_database, ["in hand"], "text.wait")
+        put(outbox_database, ["b", "c"])
+        relay.look()
+        poll((consumers.folder / "waiting").exists, "the consumer is at work")
+        poll(lambda: due(outbox_database) == [], "the batch is claimed")
+        if silence == "stopped":
+            server.stop()
+        else:
+            os.kill(server.pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        (consumers.folder / "go").touch()
+        assert process.wait(15) == 0
+        assert consumers.sent() == ["in hand"]
+        assert [row.attempts for row in due(outbox_database)] == [0, 0]
+    finally:
+        if server.pid is not None:
+            os.kill(server.pid, signal.SIGCONT)
+        server.stop()
+
+
+@pytest.mark.parametrize("silence", ["stopped", "hanging"])
+def test_sigterm_while_idle_and_redis_is_away(tmp_path, database, consumers, poll, silence):
+    """It does not wait for Redis to end."""
+    server = EmbeddedRedis(tmp_path / "redis")
+    url = server.start()
+    process = consumers.start(url)
+    try:
+        with Redis.from_url(url) as redis:
+            poll(lambda: SimpleWorker.count(connection=redis), "the consumer is listed")
+        if silence == "stopped":
+            server.stop()
+        else:
+            os.kill(server.pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(12) == 0
+    finally:
+        if server.pid is not None:
+            os.kill(server.pid, signal.SIGCONT)
+        server.stop()
+
+
+def test_sigterm_while_a_row_is_marked(outbox_database, redis_url, running_relay, consumers, poll):
+    """The database is locked when the message has left: the consumer waits for it, is told to stop
+    meanwhile, and the row is done all the same.
+    """
+    if not outbox_database.is_sqlite:
+        pytest.skip("a writer locks out all others on SQLite only")
+    process = consumers.start(redis_url)
+    put(outbox_database, ["in hand"], "text.wait")
+    poll((consumers.folder / "waiting").exists, "the consumer is at work")
+    with outbox_database.begin():
+        (consumers.folder / "go").touch()
+        poll(lambda: consumers.sent() == ["in hand"], "the message is sent")
+        process.send_signal(signal.SIGTERM)
+        # Longer than a transaction waits by itself.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(outbox_database.deadline + 1)
+    assert process.wait(10) == 0
+    assert depth(outbox_database).pending == 0
+    assert consumers.attempts() == ["in", "hand"]
+
+
+def test_a_job_taken_while_told_to_stop_goes_back(outbox_database, redis_url, monkeypatch):
+    """A signal while the wait for a job ends: the job is the first of the queue again."""
+    rows = put(outbox_database, ["a", "b"])
+    Relay(outbox_database, redis_url, SystemClock()).look()
+    take = RqQueue.dequeue_any
+
+    def told_meanwhile(*arguments, **rest):
+        taken = take(*arguments, **rest)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return taken
+
+    monkeypatch.setattr(RqQueue, "dequeue_any", told_meanwhile)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        run_consumer(
+            ["sms"], database=outbox_database, redis_url=redis_url, clock=SystemClock(), handlers={}
         )
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
-    # RQ waits for minutes for a job, and swallows what would break the wait off.
-    assert time.monotonic() - begun < 5
+    with Redis.from_url(redis_url) as redis:
+        assert rq_queue(redis, "sms").get_job_ids() == [job_id(row) for row in rows]
+        assert SimpleWorker.count(connection=redis) == 0
+    assert [row.attempts for row in due(outbox_database)] == [0, 0]
+
+
+def test_a_redis_that_lost_its_memory_lists_the_consumers_again(redis_url, consumers, poll):
+    """Within seconds, whole, and once."""
+    consumers.start(redis_url, "sms", "email")
+    with Redis.from_url(redis_url) as redis:
+        count = lambda: SimpleWorker.count(queue=rq_queue(redis, "email"))  # noqa: E731
+        poll(count, "the consumer is listed")
+        redis.flushall()
+        poll(count, "the consumer is listed again")
+        (worker,) = SimpleWorker.all(connection=redis)
+        assert worker.queue_names() == ["sms", "email"]
+        assert worker.get_state() == "idle"
+        assert worker.birth_date is not None
+        assert redis.ttl(worker.key) > 60
+
+
+def test_a_consumer_whose_entry_is_there_begins_all_the_same(redis_url, database):
+    """A container restarted after kill -9 has the same host name and process id as before."""
+    name = f"sms-{socket.gethostname()}-{os.getpid()}"
+    with Redis.from_url(redis_url) as redis:
+        SimpleWorker(["sms"], name=name, connection=redis).register_birth()
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+        try:
+            run_consumer(
+                ["sms"], database=database, redis_url=redis_url, clock=SystemClock(), handlers={}
+            )
+        finally:
+            signal.signal(signal.SIGTERM, before[0])
+            signal.signal(signal.SIGINT, before[1])
+        assert SimpleWorker.count(connection=redis) == 0
 
 
 def test_sigterm_while_idle(redis_url, consumers, poll):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,16 @@ def test_a_silent_server():
         pytest.raises(Temporary, match="no answer"),
     ):
         gateway(silent.getsockname()[1], host="127.0.0.1", timeout_s=0.2).send(mail(), "k")
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls", "implicit"])
+def test_a_server_that_trickles(trickling_server, tls):
+    """A line now and then, for ever: the conversation has its time, in clear and encrypted."""
+    begun = time.monotonic()
+    port = trickling_server(b"220-", b"wait a little\r\n220-", tls=tls == "implicit")
+    with pytest.raises(Temporary, match="no answer"):
+        gateway(port, tls=tls, timeout_s=0.5).send(mail(), "k")
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,17 @@ def test_stopping_ends_everything(listener):
             pass
 
 
+def test_stopping_does_not_wait_for_a_connection(listener):
+    """A peer that accepts and says nothing would hold a login for 5 s."""
+    with control(listener, Timing()) as made:
+        line = listener.accept()
+        started = time.monotonic()
+        made.stop()
+        assert time.monotonic() - started < 1.0
+        assert line.command() is None
+        assert made.state == "stopped"
+
+
 # Watching.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from billing import ledger
+from billing import csv_rows, ledger
 from billing.bill_ids import compute_payment_id, verify
 from billing.clock import FixedClock, SystemClock
 from billing.csv_rows import Rejected, Report
@@ -85,7 +86,13 @@ def test_importing_again_changes_nothing(database: Database) -> None:
         ("02188776656,fixed," + "A" * 101 + ",B,fa,,,,", "first_name: longer than 100"),
         ("02188776656,fixed,A,B,fa", "5 fields instead of the header's 9"),
         ('02188776656,fixed,"A,B,fa,,,,', "the quotes do not close"),
+        ('02188776656,fixed,"A"x,B,fa,,,,', "text beside quotes"),
+        ("02188776656,fixed," + "A" * 140_000 + ",B,fa,,,,", "a field is too long"),
         ("02188776656,fixed,A\x00,B,fa,,,,", "control characters"),
+        ("02188776656,fixed,A\x85B,B,fa,,,,", "control characters"),
+        ("02188776656,fixed,A,B\u2028C,fa,,,,", "control characters"),
+        ("02188776656,fixed,A,B,fa,,,Street\u20291,", "control characters"),
+        ('02188776656,fixed,"A\x9f",B,fa,,,,', "control characters"),
         ("02188776656,fixed,A\udcff,B,fa,,,,", "not UTF-8"),
     ],
 )
@@ -253,6 +260,9 @@ def test_bytes_that_are_not_utf8_spoil_only_their_row(database: Database, tmp_pa
         ([], "empty"),
         ([""], "empty"),
         (["number,kind"], "missing columns: first_name"),
+        ([LINES.replace(",", ";")], "missing columns: number, .* separated by semicolons"),
+        ([LINES.replace(",", "\t")], "separated by tabs"),
+        ([f'"{LINES}"'], "missing columns: [a-z_, ]+$"),
         ([LINES + ",number"], "twice"),
         (['"' + LINES], "header cannot be read"),
         ([FIXED], "missing columns"),
@@ -264,6 +274,69 @@ def test_a_file_without_the_right_header_is_refused(
     """The error names what is missing, and nothing is loaded."""
     with pytest.raises(InvalidFile, match=reason):
         import_lines(database, rows)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_break_in_quotes_is_one_bad_row(
+    database: Database, tmp_path: Path, end: str
+) -> None:
+    """As spreadsheets write a cell of two lines: named once, by its first line; the rest loads."""
+    rows = [
+        LINES,
+        '02188776656,fixed,A,B,fa,,,"Street 1' + end + "Floor 2" + end + '",1234567890',
+        FIXED,
+        '02188776657,fixed,"A' + end + '",B,fa,,,,',
+        '02188776658,fixed,"A,B,fa,,,,',
+        '02188776659,fixed,"C, the second",D,fa,,,,',
+    ]
+    path = tmp_path / "lines.csv"
+    path.write_bytes(end.join(rows).encode())
+    assert import_lines(database, path) == Report(
+        2,
+        0,
+        [
+            Rejected(2, "a field holds a line break"),
+            Rejected(6, "a field holds a line break"),
+            Rejected(8, "the quotes do not close"),
+        ],
+    )
+
+
+def test_a_quote_that_never_closes_spoils_no_other_row(database: Database) -> None:
+    """However many lines are looked at for its end, they are read as rows of their own."""
+    rows = [f"0218877{number:04d},fixed,A,B,fa,,,," for number in range(50)]
+    rows[10] = '02188770010,fixed,"A,B,fa,,,,'
+    rows[12] = '02188770012,fixed,"A,B,fa,,,,'
+    report = import_lines(database, [LINES, *rows])
+    assert report.loaded == 48
+    assert [(bad.line_no, bad.reason) for bad in report.rejected] == [
+        (12, "the quotes do not close"),
+        (14, "the quotes do not close"),
+    ]
+
+
+def test_a_file_that_cannot_be_read_to_its_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails half-way: what was read before is loaded, and the error says what it is."""
+
+    class Failing(io.StringIO):
+        def __next__(self) -> str:
+            if line := self.readline():
+                return line
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(csv_rows, "open", lambda *_, **__: Failing(f"{LINES}\n{FIXED}\n"), False)
+    with pytest.raises(InvalidFile, match="cannot be read: Input/output error"):
+        import_lines(database, "lines.csv", batch=1)
+    assert Desk(database, SystemClock()).opening("02188776655").line is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="there is no such file here")
+def test_a_file_that_cannot_be_read_at_all(database: Database) -> None:
+    """It opens, and reading fails: an error of the file, not of the programme."""
+    with pytest.raises(InvalidFile, match="cannot be read"):
+        import_lines(database, "/proc/self/mem")
 
 
 def test_a_reason_never_repeats_the_row(database: Database) -> None:

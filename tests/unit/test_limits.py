@@ -14,7 +14,7 @@ from billing.errors import Limited
 from billing.limits import Counter, Limits
 
 A, B, C = "+989120000001", "+989120000002", "+989120000003"
-NONE = Limits(None, None, None, None)
+NONE = Limits(None, None, None, None, anonymous_per_day=None)
 
 
 def _count(
@@ -36,18 +36,21 @@ def _count(
             [(A, C), (B, C), (C, C), (C, A)],
             ["ok", "ok", "destination", "ok"],
         ),
-        (Limits(None, None, 1), [(A, C), (B, C), (B, A)], ["ok", "destination", "ok"]),
+        (Limits(None, None, 1), [(A, C), (B, C), (B, A)], ["ok", "hour", "ok"]),
+        (Limits(None, 2, 1), [(A, C), (B, C)], ["ok", "hour"]),
+        (Limits(None, 1, 1), [(A, C), (B, C)], ["ok", "destination"]),
         (Limits(None, None, None, 2), [(A, B), (B, C), (C, A)], ["ok", "ok", "day"]),
         (Limits(1, 1, 1, 1), [(A, B), (A, B)], ["ok", "caller"]),
         (Limits(0, None, None), [(A, B)], ["caller"]),
         (NONE, [(A, B)] * 30, ["ok"] * 30),
+        (NONE, [(None, B)] * 30, ["ok"] * 30),
     ],
 )
 def test_each_limit_holds_and_names_itself(
     database: Database,
     clock: FixedClock,
     limits: Limits,
-    requests: list[tuple[str, str]],
+    requests: list[tuple[str | None, str]],
     expected: list[str],
 ) -> None:
     """The message after the last allowed one is refused, with the scope that refused it."""
@@ -56,10 +59,48 @@ def test_each_limit_holds_and_names_itself(
 
 
 def test_callers_without_a_number_share_one_limit(database: Database, clock: FixedClock) -> None:
-    """Hiding the number does not lift the limit."""
-    counter = Counter(Limits(2, None, None))
+    """Hiding the number does not lift the limit; it has one of its own, whatever a caller's is."""
+    counter = Counter(Limits(1, None, None, anonymous_per_day=2))
+    assert _count(database, counter, clock, A, B) == "ok"
     results = [_count(database, counter, clock, None, to) for to in (A, B, C)]
     assert results == ["ok", "ok", "caller"]
+    assert [_count(database, counter, clock, caller, C) for caller in (A, B)] == ["caller", "ok"]
+
+
+def test_callers_without_a_number_are_many(database: Database, clock: FixedClock) -> None:
+    """By default more than ten of them a day are served, and one mobile is guarded all the same."""
+    counter = Counter(Limits())
+    mobiles = [f"+9891200001{number:02d}" for number in range(30)]
+    assert {_count(database, counter, clock, None, to) for to in mobiles} == {"ok"}
+    most = Limits().destination_per_hour
+    assert most is not None
+    results = [_count(database, counter, clock, None, A) for _ in range(most + 1)]
+    assert results == ["ok"] * most + ["hour"]
+
+
+@pytest.mark.parametrize("anonymous", [0, 3])
+def test_the_limit_of_callers_without_a_number_is_exact(
+    database: Database,
+    clock: FixedClock,
+    in_threads: Callable[..., list[object]],
+    anonymous: int,
+) -> None:
+    """Ten at once against a limit of three, or of none at all."""
+    counter = Counter(Limits(anonymous_per_day=anonymous))
+    mobiles = [f"+9891200001{number:02d}" for number in range(10)]
+    results = in_threads(
+        [lambda to=to: _count(database, counter, clock, None, to) for to in mobiles]
+    )
+    assert sorted(map(str, results)) == ["caller"] * (10 - anonymous) + ["ok"] * anonymous
+
+
+def test_hours_are_the_clocks(database: Database) -> None:
+    """What 10:59 has used up is there again at 11:00 (Tehran: half past in UTC)."""
+    counter = Counter(Limits(None, None, 1))
+    clock = FixedClock(datetime(2026, 11, 21, 7, 29, tzinfo=UTC))
+    assert [_count(database, counter, clock, A, B) for _ in range(2)] == ["ok", "hour"]
+    clock.advance(60)
+    assert _count(database, counter, clock, A, B) == "ok"
 
 
 def test_a_refused_message_is_not_counted(database: Database, clock: FixedClock) -> None:
@@ -102,7 +143,9 @@ def test_limits_are_never_exceeded_at_the_same_moment(
     assert [tuple(row) for row in counts] == [(5, 5)]
 
 
-@pytest.mark.parametrize("bad", [Limits(-1), Limits(timezone="Asia/Nowhere")])
+@pytest.mark.parametrize(
+    "bad", [Limits(-1), Limits(anonymous_per_day=-1), Limits(timezone="Asia/Nowhere")]
+)
 def test_impossible_limits_are_refused_before_anything_starts(bad: Limits) -> None:
     """A negative limit, an unknown time zone."""
     with pytest.raises(ValueError, match=r"limit|time zone"):

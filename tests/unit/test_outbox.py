@@ -128,6 +128,30 @@ def test_a_job_given_back_comes_again_at_its_time(
     assert outbox.fail(database, again, "held", clock.now())
 
 
+def test_jobs_given_back_were_never_tried(
+    database: Database,
+    put: Callable[..., bool],
+    claim: Callable[..., list[Job]],
+    clock: FixedClock,
+) -> None:
+    """give_back takes back the count and keeps the order; a claim that was lost is left alone."""
+    for key in ("a", "b", "c"):
+        put(key)
+        clock.advance(1)
+    before = outbox.due(database, clock.now())
+    a, b, c = claim("w1")
+    assert outbox.retry_later(database, c, "away", clock.now())
+    assert outbox.give_back(database, [a, b, c]) == 2
+    assert outbox.give_back(database, [a, b]) == 0
+    after = outbox.due(database, clock.now())
+    assert [(row.id, row.attempts) for row in after] == [(a.id, 0), (b.id, 0), (c.id, 1)]
+    assert not set(before) & set(after)
+    claim("w2")
+    clock.advance(30)
+    (again,) = claim("w3", limit=1)
+    assert (again.key, again.attempts) == ("a", 2)
+
+
 def test_a_failed_job_is_listed_and_can_be_retried(
     database: Database,
     put: Callable[..., bool],
@@ -145,6 +169,7 @@ def test_a_failed_job_is_listed_and_can_be_retried(
     assert len(failure.reason) == outbox.LONGEST_REASON
     assert not hasattr(failure, "payload")
     assert outbox.failures(database, "email") == []
+    assert outbox.failed_among(database, [failure.id, 2, 99]) == {failure.id}
     assert outbox.retry_failed(database, clock.now(), queue="email") == 0
     assert outbox.retry_failed(database, clock.now(), ids=[failure.id]) == 1
     assert outbox.failures(database) == []

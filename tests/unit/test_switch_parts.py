@@ -199,19 +199,28 @@ def test_the_first_extension_that_matches_the_whole_number_counts() -> None:
 
 def test_the_service_dialplan_has_takeover_and_apology() -> None:
     """Workers in order, twice; then an apology and a hangup."""
-    plan = service_dialplan(["10.0.0.1:9040", "10.0.0.2:9040"])
+    plan = service_dialplan(["10.0.0.1:9040", "10.0.0.2:9040"], apology="sorry.wav")
     found = plan.find("public", "2000")
     assert found is not None
     assert [tuple(action) for action in found[0].actions] == [
         ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
         ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
         ("answer", ""),
-        ("playback", "fa/technical_trouble.wav"),
+        ("playback", "sorry.wav"),
         ("hangup", "NORMAL_TEMPORARY_FAILURE"),
     ]
     assert plan.find("payment", "9990") is not None
     assert plan.find("payment", "1") is None
     assert plan.find("care", "anything") is not None
+
+
+def test_the_service_dialplan_has_the_operators_numbers() -> None:
+    """Contexts and numbers are those of the configuration."""
+    plan = service_dialplan(["h:1"], payment="pay", payment_numbers=["2055"], care="help")
+    assert plan.find("pay", "2055") is not None
+    assert plan.find("pay", "2000") is None
+    assert plan.find("payment", "2055") is None
+    assert plan.find("help", "2020") is not None
 
 
 @pytest.mark.parametrize("addresses", [[], ["localhost"], ["a|b:1"], [":1"], ["a b:1"]])

@@ -119,3 +119,9 @@ def test_only_its_own_form(home, site):
     )
     assert response.status_code == 403
     assert [job.kind for job in home.jobs()] == ["sms.email_link"]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_not_through_a_proxy(home, header):
+    """A reverse proxy on this machine asks for somebody elsewhere: there is no such page."""
+    assert home.client.get("/sandbox", headers={header: "203.0.113.9"}).status_code == 404
