@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         "2001", description="extension that serves the answered calls of campaigns"
     )
     announce_context: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]+$")] = Field(
-        "public", description="dialplan context of that extension"
+        "callflows_announce", description="dialplan context of that extension"
     )
     announce_caller_id: Extension = Field(
         "2000", description="number that campaigns show, where they name none"

@@ -94,7 +94,7 @@ class Place:
         served = [("amd", ""), socket, socket, ("hangup", "NORMAL_TEMPORARY_FAILURE")]
         arrived = [("answer", ""), ("hangup", "NORMAL_CLEARING")]
         self.switch = Switch(
-            Dialplan({"public": [("2001", served)], "payment": [(".*", arrived)]}),
+            Dialplan({"callflows_announce": [("2001", served)], "payment": [(".*", arrived)]}),
             folder,
             Clock(SPEED),
             missing_s=0.05,
