@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, bindparam, literal_column, select, updat
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
 
-from billing import bill_ids, ledger, outbox
+from billing import bill_ids, campaigns, ledger, outbox
 from billing.bills import Debt, pay
 from billing.database import Database
 from billing.entities import Language, payable
@@ -235,7 +235,8 @@ def _settle(
     settled = payable(left) == 0
     transfers = []
     if applied:
-        pay(conn, target.debt, applied, now)
+        if pay(conn, target.debt, applied, now):
+            campaigns.bill_settled(conn, target.line, now)
         transfers.append(ledger.Transfer(source, ledger.receivable(target.line), applied))
     if excess:
         transfers.append(ledger.Transfer(source, ledger.credit(target.line), excess))

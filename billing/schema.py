@@ -353,6 +353,132 @@ call_steps = Table(
 )
 """What was heard and pressed: batches of steps, each a JSON array."""
 
+# -- campaigns: subscribers called about their overdue bills (A1-A3) ------------------------------
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("status", Text, nullable=False),
+    # Why the service itself has paused it.
+    Column("reason", Text),
+    # Everything it was told at its creation (billing.campaigns.Rules), as JSON.
+    Column("rules", Text, nullable=False),
+    # Its debts: bills due on this day or before, with at least so many rials left.
+    Column("due_until", Date, nullable=False),
+    Column("least", BigInteger, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    CheckConstraint(
+        "status IN ('planned', 'running', 'paused', 'stopped', 'finished')", name="status"
+    ),
+    CheckConstraint(
+        "(status IN ('stopped', 'finished')) = (ended_at IS NOT NULL)", name="ended_at"
+    ),
+    CheckConstraint("least > 0", name="least"),
+)
+"""Campaigns and how they stand."""
+
+campaign_targets = Table(
+    "campaign_targets",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    Column("campaign", ForeignKey("campaigns.id"), nullable=False),
+    Column("line", ForeignKey("lines.id"), nullable=False),
+    Column("number", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="waiting"),
+    # Calls made to it so far; the shared cap counts these.
+    Column("calls", Integer, nullable=False, server_default="0"),
+    Column("due_at", Instant, nullable=False),
+    # What the last call came to, and when the target was settled one way or the other.
+    Column("result", Text),
+    Column("settled_at", Instant),
+    Column("paid_at", Instant),
+    # A line is called about all its overdue bills together: twice in one campaign it cannot be.
+    UniqueConstraint("campaign", "line"),
+    CheckConstraint(
+        "status IN ('waiting', 'dialling', 'reached', 'not_reached', 'paid', 'do_not_call')",
+        name="status",
+    ),
+    CheckConstraint("calls >= 0", name="calls"),
+    CheckConstraint(
+        "(status IN ('waiting', 'dialling')) = (settled_at IS NULL)", name="settled_at"
+    ),
+    Index(
+        "ix_campaign_targets_waiting",
+        "campaign",
+        "due_at",
+        "id",
+        sqlite_where=text("status = 'waiting'"),
+        postgresql_where=text("status = 'waiting'"),
+    ),
+    Index("ix_campaign_targets_line", "line"),
+)
+"""The lines that a campaign calls."""
+
+campaign_calls = Table(
+    "campaign_calls",
+    metadata,
+    # The switch's uuid of the call, chosen before it is dialled.
+    Column("call_id", Text, primary_key=True),
+    Column("campaign", ForeignKey("campaigns.id"), nullable=False),
+    Column("target", ForeignKey("campaign_targets.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("switch", Text, nullable=False),
+    # Which dialer looks after it, until when: later, any other may ask the switch about it.
+    Column("dialer", Text, nullable=False),
+    Column("lease_until", Instant, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("answered_at", Instant),
+    # What the conversation itself says of the call; it knows better than the switch.
+    Column("said", Text),
+    Column("ended_at", Instant),
+    Column("result", Text),
+    UniqueConstraint("target", "seq"),
+    CheckConstraint("said IN ('heard', 'machine', 'paid', 'opted_out')", name="said"),
+    CheckConstraint("said IS NULL OR answered_at IS NOT NULL", name="answered_at"),
+    CheckConstraint("(result IS NULL) = (ended_at IS NULL)", name="result"),
+    # Nobody has two calls at a time, whatever any dialer thinks.
+    Index(
+        "uq_campaign_calls_live",
+        "target",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index(
+        "ix_campaign_calls_live",
+        "campaign",
+        "switch",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_campaign_calls_campaign", "campaign"),
+)
+"""Every call that a campaign made: claimed before it is dialled."""
+
+campaign_pace = Table(
+    "campaign_pace",
+    metadata,
+    Column("campaign", ForeignKey("campaigns.id"), primary_key=True),
+    # A switch, or "" for all together.
+    Column("switch", Text, primary_key=True),
+    Column("next_at", Instant, nullable=False),
+)
+"""When the next call may start, shared by all dialers."""
+
+do_not_call = Table(
+    "do_not_call",
+    metadata,
+    Column("number", Text, primary_key=True),
+    Column("list", Text, primary_key=True),
+    Column("added_at", Instant, nullable=False),
+    CheckConstraint("number LIKE '+%' AND length(number) <= 16", name="number"),
+)
+"""Numbers that no campaign may call, in named lists."""
+
 # -- calls that found no worker ---------------------------------------------------------------
 
 missed_calls = Table(

@@ -28,6 +28,10 @@ class BillFlow(Flow):
     """Bill enquiry and the five ways to pay, for one caller."""
 
     name = "bill"
+    # What a flow that begins otherwise says in its own words.
+    farewell = phrases.GOODBYE
+    silence = phrases.GIVING_UP_NO_INPUT
+    apology = phrases.TECHNICAL_TROUBLE
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -38,7 +42,7 @@ class BillFlow(Flow):
     # -- whose bill ---------------------------------------------------------------------------
 
     @state(initial=True)
-    def welcome(self, call: Call) -> State:
+    def welcome(self, call: Call) -> State | None:
         number = self._network_number(call)
         self._open(number)
         if self.opening.line is None:
@@ -134,19 +138,20 @@ class BillFlow(Flow):
 
     @state
     def menu(self, call: Call) -> State:
-        return call.choose(
-            phrases.PAYMENT_MENU,
-            {
-                "1": self.payment_system,
-                "2": self.bill_by_sms,
-                "3": self.app_link,
-                "4": self.pen_and_paper,
-                "5": self.bill_by_email,
-                "9": self.announce,
-                "0": self.care,
-                BACK: self.back,
-            },
-        )
+        return call.choose(phrases.PAYMENT_MENU, self.menu_options())
+
+    def menu_options(self) -> dict[str, State]:
+        """The keys of the payment menu."""
+        return {
+            "1": self.payment_system,
+            "2": self.bill_by_sms,
+            "3": self.app_link,
+            "4": self.pen_and_paper,
+            "5": self.bill_by_email,
+            "9": self.announce,
+            "0": self.care,
+            BACK: self.back,
+        }
 
     @state
     def back(self, call: Call) -> State:
@@ -264,11 +269,11 @@ class BillFlow(Flow):
 
     @state
     def goodbye(self, call: Call) -> None:
-        call.say(phrases.GOODBYE)
+        call.say(self.farewell)
 
     @state
     def nobody_there(self, call: Call) -> None:
-        call.say(phrases.GIVING_UP_NO_INPUT)
+        call.say(self.silence)
 
     @state
     def care(self, call: Call) -> State:
@@ -290,7 +295,7 @@ class BillFlow(Flow):
 
     def trouble(self, call: Call) -> State | None:
         """Whatever broke: the caller hears that nothing was charged or sent."""
-        call.say(phrases.TECHNICAL_TROUBLE)
+        call.say(self.apology)
         return None
 
     def restored(self, call: Call) -> None:
@@ -343,6 +348,10 @@ class BillFlow(Flow):
             raise ValueError("not a mobile number")
         return number
 
+    def _names(self, to: str) -> bool:
+        """Whether a message to this mobile may show names (A9): only the line's own caller asks."""
+        return bool(self.context.get("own"))
+
     def _chose(self, call: Call, way: str) -> None:
         """Note a way to pay, for the journal of whichever worker ends the call."""
         call.journal.chose(way)
@@ -359,7 +368,7 @@ class BillFlow(Flow):
     def _order(self, call: Call, purpose: str, to: str) -> Callable[[], object]:
         key = self.key(call, f"{purpose}:{to}")
         caller = self._network_number(call)
-        names = bool(self.context.get("own"))
+        names = self._names(to)
         desk, language = self.desk, call.language
         if purpose == "app":
             return lambda: desk.send_app_links(

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 TERMINATOR = "#"
 BACK = "*"
+# A prompt that waits for no key: the shortest time that a switch takes for a timer.
+AT_ONCE_S = 0.001
 _KEYS = re.compile(r"[0-9*#]+\Z")
 
 
@@ -123,6 +125,9 @@ class Channel(Protocol):
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and return the digits pressed, without the terminator; "" for none."""
 
+    def variable(self, name: str) -> str | None:
+        """A variable that the switch has set on the call; None when it is not set."""
+
     def transfer(self, destination: str, context: str) -> None:
         """Hand the call over to another extension; ends with HandedOver, returns if refused."""
 
@@ -133,7 +138,7 @@ class Channel(Protocol):
 class Call:
     """A conversation's hold on a call: speaks phrases, asks questions, writes the journal."""
 
-    __slots__ = ("_said", "channel", "journal", "language", "language_set", "timers")
+    __slots__ = ("_ahead", "_said", "channel", "journal", "language", "language_set", "timers")
 
     def __init__(
         self,
@@ -152,6 +157,8 @@ class Call:
         self.language_set = language_set
         self.timers = timers or Timers()
         self._said: list[Phrase] = []
+        # A key that was pressed while `listen` played: it answers the next question.
+        self._ahead = ""
 
     @property
     def id(self) -> str:
@@ -168,6 +175,16 @@ class Call:
             prompt = self._prompt(())
             self.journal.heard(prompt)
             self.channel.play(prompt)
+
+    def listen(self, *phrases: Phrase) -> None:
+        """Play phrases to their end, now; a key ends them and answers the next question at once.
+
+        Where it matters that something was heard before the question after it: when this returns,
+        it has been, or the caller knew enough to press a key.
+        """
+        played = self._prompt(phrases)
+        self.journal.heard(played)
+        self._ahead = self.channel.collect(played, Digits(first_s=AT_ONCE_S, next_s=AT_ONCE_S))
 
     def ask(
         self,
@@ -187,9 +204,11 @@ class Call:
         question = (prompt,) if isinstance(prompt, Phrase) else tuple(prompt)
         silent = wrong = 0
         while True:
-            played = self._prompt(question)
-            self.journal.heard(played)
-            pressed = self.channel.collect(played, digits)
+            pressed, self._ahead = self._ahead, ""
+            if not pressed:
+                played = self._prompt(question)
+                self.journal.heard(played)
+                pressed = self.channel.collect(played, digits)
             if not pressed:
                 self.journal.no_input()
                 if otherwise is not None:

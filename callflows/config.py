@@ -74,6 +74,14 @@ def _extension(value: str) -> str:
     return value
 
 
+def _dial_string(value: str) -> str:
+    if not re.search(r"\{(e164|national)\}", value) or re.search(r"[\s,|$\[\]]", value):
+        raise ValueError(
+            "expected an endpoint with {e164} or {national}: sofia/gateway/carrier/{national}"
+        )
+    return value
+
+
 def _database(value: str) -> str:
     if value.startswith("sqlite") and not re.match(r"sqlite:///.+", value):
         raise ValueError("expected sqlite:///path/to/file.db")
@@ -167,6 +175,27 @@ class Settings(BaseSettings):
     control_password: SecretStr | None = Field(None, description="password of those event sockets")
     missed_spool: Path | None = Field(
         None, description="folder where switches note calls that found no worker"
+    )
+
+    # campaigns
+    dial_string: Annotated[str, AfterValidator(_dial_string)] = Field(
+        "sofia/gateway/carrier/{national}",
+        description="how campaigns dial: {e164} (digits, no +) or {national} is the number",
+    )
+    announce_number: Extension = Field(
+        "2001", description="extension that serves the answered calls of campaigns"
+    )
+    announce_context: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]+$")] = Field(
+        "callflows_announce", description="dialplan context of that extension"
+    )
+    announce_caller_id: Extension = Field(
+        "2000", description="number that campaigns show, where they name none"
+    )
+    dialer_lease_s: Annotated[float, Field(ge=1, le=600)] = Field(
+        30.0, description="a dialer that died for so long has its calls looked after by another"
+    )
+    calendars_dir: Path = Field(
+        Path("conf/calendars"), description="folder of the calendars with weekends and holidays"
     )
 
     # the operator

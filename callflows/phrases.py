@@ -36,6 +36,11 @@ GIVING_UP_NO_INPUT = Phrase("giving_up_no_input")
 GIVING_UP_INVALID = Phrase("giving_up_invalid")
 ONE_MOMENT = Phrase("one_moment")
 TECHNICAL_TROUBLE = Phrase("technical_trouble")
+ANNOUNCE_GREETING = Phrase("announce_greeting")
+ANNOUNCE_GOODBYE = Phrase("announce_goodbye")
+ANNOUNCE_NO_INPUT = Phrase("announce_no_input")
+ANNOUNCE_TROUBLE = Phrase("announce_trouble")
+ANNOUNCE_OPTED_OUT = Phrase("announce_opted_out")
 
 
 def language_option(language: str, key: str) -> Phrase:
@@ -98,3 +103,18 @@ def read_ids(bill: Bill) -> Phrase:
     return Phrase(
         "read_ids", amount=bill.instalment, bill_id=bill.bill_id, payment_id=bill.payment_id
     )
+
+
+def announce_opt_out(key: str) -> Phrase:
+    """The key for not being called again."""
+    return Phrase("announce_opt_out", key=key)
+
+
+def announce_settled(number: str) -> Phrase:
+    """The bill that the call was about has been paid meanwhile."""
+    return Phrase("announce_settled", number=number)
+
+
+def announce_message(number: str) -> Phrase:
+    """For an answering machine: that there is a bill, not of how much."""
+    return Phrase("announce_message", number=number)

@@ -102,6 +102,10 @@ class ScriptedChannel:
             raise self._wrong(f"asks for keys after {prompt.keys}", answer)
         return answer.keys.rstrip(digits.terminator) if digits.terminator else answer.keys
 
+    def variable(self, name: str) -> str | None:
+        """A variable that the test or the conversation has set."""
+        return self.variables.get(name)
+
     def transfer(self, destination: str, context: str) -> None:
         """Check the transfer; the conversation is then over."""
         expected = self._next(f"transfers to {destination} {context}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from billing.announcing import Announcements
 from billing.clock import Clock
 from billing.desk import Desk
 
@@ -36,6 +37,8 @@ class Services:
     region: str = "IR"
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Tehran"))
     pen_and_paper_s: float = 20.0
+    # The campaigns' side of announcing calls, where this process serves any.
+    announcements: Announcements | None = None
     # Called after something was ordered: whoever carries it out need not wait for its next look.
     nudge: Callable[[], None] = lambda: None
 

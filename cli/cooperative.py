@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 COMMANDS = {"call", "phone", "demo"}
-PARTS = {"worker", "web"}
+PARTS = {"worker", "web", "dialer"}
 
 
 def wanted(words: list[str]) -> bool:

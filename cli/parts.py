@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from billing.announcing import Announcements
+from billing.calendars import Calendars
 from billing.clock import SystemClock
 from billing.database import Database
 from billing.desk import Desk
@@ -105,6 +107,7 @@ class Parts:
             region=settings.region,
             timezone=settings.zone,
             pen_and_paper_s=settings.pen_and_paper_s,
+            announcements=Announcements(self.database, self.clock),
             nudge=self.nudge,
         )
 
@@ -186,6 +189,11 @@ class Parts:
             [address(each) for each in settings.control_addresses],
             password.get_secret_value() if password else "",
         )
+
+    @cached_property
+    def calendars(self) -> Calendars:
+        """The calendars that campaigns keep to."""
+        return Calendars(self.settings.calendars_dir)
 
     @cached_property
     def daily_report(self) -> DailyReport:

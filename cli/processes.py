@@ -29,6 +29,15 @@ def worker(settings: Settings) -> None:
     run_worker(parts, log.info)
 
 
+def dialer(settings: Settings) -> None:
+    """Campaigns' calls. The process is patched by gevent."""
+    from cli.dialer import run_dialer
+
+    if not settings.control_addresses:
+        raise ConfigError("control_addresses: a dialer needs the event socket of a switch")
+    run_dialer(Parts(settings), log.info)
+
+
 def web(settings: Settings) -> None:
     """Pages and end points. The process is patched by gevent."""
     from web.app import create_app

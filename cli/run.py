@@ -25,6 +25,8 @@ QUEUES = ("billing", "sms", "email", "reports")
 # Each served by processes of its own: a slow SMS gateway must not hold up postings or mail.
 CONSUMERS = (("billing",), ("sms",), ("email", "reports"))
 PARTS = ("worker", "relay", "jobs", "web", "dashboard")
+# Runs by itself, or among the others where switches are configured to dial on.
+DIALER = "dialer"
 STOP_S = 15.0
 READY_S = 30.0
 # Deaths in a row, right after the start, until a part counts as one that cannot run.
@@ -39,7 +41,7 @@ STEADY_S = 60.0
 @click.command()
 @click.option(
     "--only",
-    type=click.Choice((*PARTS, "redis")),
+    type=click.Choice((*PARTS, DIALER, "redis")),
     help="Run just this part, in this process (for systemd, containers).",
 )
 @click.option(
@@ -59,13 +61,15 @@ STEADY_S = 60.0
 def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     """Start all parts: Redis, worker, relay, consumers, pages, queue dashboard.
 
-    Redis is started where no redis_url is configured. Ctrl-C stops everything; running calls are
-    finished first, for at most drain_s.
+    Redis is started where no redis_url is configured, the dialer of campaigns where
+    control_addresses names switches. Ctrl-C stops everything; running calls are finished first, for
+    at most drain_s.
 
     \b
     Examples:
       callflows run
       callflows run --only worker
+      callflows run --only dialer
       callflows run --only jobs --queue email --queue reports
       CALLFLOWS_REDIS_URL=redis://redis.example:6379/0 callflows run --only jobs
     """
@@ -76,7 +80,8 @@ def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
     if only is not None:
         run_part(only, settings, queues or QUEUES)
         return
-    with Supervisor(settings, consumers=consumers) as supervisor:
+    parts = (*PARTS, DIALER) if settings.control_addresses else PARTS
+    with Supervisor(settings, consumers=consumers, parts=parts) as supervisor:
         supervisor.start()
         supervisor.wait_until_ready()
         click.echo("All parts run. Try `callflows phone` in another terminal; Ctrl-C stops.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import gevent
 
 from billing.journal import Journal
+from callflows.announce_flow import AnnounceFlow
 from callflows.bill_flow import BillFlow
 from cli.parts import Parts, address
 from esl_worker.journal import JournalWriter
@@ -16,7 +17,7 @@ from esl_worker.live_calls import LiveCalls
 from esl_worker.server import WorkerServer
 from esl_worker.worker import Worker
 
-FLOWS = {BillFlow.name: BillFlow}
+FLOWS = {BillFlow.name: BillFlow, AnnounceFlow.name: AnnounceFlow}
 
 
 def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServer, JournalWriter]:
@@ -29,7 +30,7 @@ def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServ
     worker = Worker(
         parts.services,
         FLOWS,
-        settings.services,
+        {settings.announce_number: AnnounceFlow.name, **settings.services},
         parts.catalogue,
         Path(settings.sounds_dir).resolve(),
         journals,

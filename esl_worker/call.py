@@ -112,6 +112,10 @@ class FreeSwitchChannel:
             first = []
         return self._finish(self._ask(first, last, digits, round(digits.first_s * 1000)), digits)
 
+    def variable(self, name: str) -> str | None:
+        """A variable of the call, up to 512 bytes of it; None when it is not set."""
+        return self._session.getvar(name)
+
     def transfer(self, destination: str, context: str) -> None:
         """Hand the call over; ends in HandedOver where the switch has accepted it.
 

@@ -73,7 +73,9 @@ class Messages:
             "sms.email_not_an_address": self.plain_sms,
             "sms.email_no_request": self.plain_sms,
             "sms.payment_confirmation": self.payment_confirmation,
+            "sms.debt_notice": self.debt_by_sms,
             "email.bill": self.bill_by_email,
+            "email.debt_notice": self.debt_by_email,
         }
 
     def bill_by_sms(self, job: Job) -> None:
@@ -132,9 +134,27 @@ class Messages:
             ),
         )
 
+    def debt_by_sms(self, job: Job) -> None:
+        """A2: an overdue bill, to the line's own mobile; nothing once it has been paid."""
+        bill = self._bill(job).bill
+        if bill.status == "paid":
+            _log.info("job %s: the bill has been paid meanwhile, nothing sent", job.id)
+            return
+        self._send(job, Phrase("sms_debt_notice", **_bill_slots(bill)))
+
     def bill_by_email(self, job: Job) -> None:
         """A8: the picture of the bill, as PNG to look at and PDF to print."""
+        self._mail_bill(job, self._bill(job), "email_subject", "email_body")
+
+    def debt_by_email(self, job: Job) -> None:
+        """A3: an overdue bill with its picture; nothing once it has been paid."""
         printed = self._bill(job)
+        if printed.bill.status == "paid":
+            _log.info("job %s: the bill has been paid meanwhile, nothing sent", job.id)
+            return
+        self._mail_bill(job, printed, "email_debt_subject", "email_debt_body")
+
+    def _mail_bill(self, job: Job, printed: Printed, subject_key: str, body_key: str) -> None:
         bill, language = printed.bill, job.payload["language"]
         image = render(
             BillView.of(printed.line, bill, names=job.payload["names"]),
@@ -143,12 +163,12 @@ class Messages:
             operator=self._operator,
         )
         name = f"bill-{bill.year}-{bill.period:02d}"
-        subject = Phrase("email_subject", number=bill.number, period=bill.period, year=bill.year)
+        subject = Phrase(subject_key, number=bill.number, period=bill.period, year=bill.year)
         self._mail.send(
             Mail(
                 to=job.payload["to"],
                 subject=self._catalogue.text(subject, language),
-                text=self._catalogue.text(Phrase("email_body", **_bill_slots(bill)), language),
+                text=self._catalogue.text(Phrase(body_key, **_bill_slots(bill)), language),
                 language=language,
                 attachments=(
                     Attachment(f"{name}.png", "image/png", image.png),

@@ -7,8 +7,8 @@ import json
 import pytest
 
 COMMANDS = [
-    "call", "completion", "config", "dashboard", "demo", "import", "journal", "payments", "phone",
-    "queues", "report", "run", "sounds",
+    "call", "campaign", "completion", "config", "dashboard", "demo", "import", "journal",
+    "payments", "phone", "queues", "report", "run", "sounds",
 ]  # fmt: skip
 
 
@@ -19,6 +19,8 @@ COMMANDS = [
         *([name] for name in COMMANDS),
         ["sounds", "build"],
         ["queues", "retry"],
+        ["campaign", "create"],
+        ["campaign", "dnc", "add"],
         ["payments", "parked"],
     ],
 )

@@ -139,7 +139,7 @@ def test_the_event_socket_is_sync(switch):
         for each in switch.iter("action")
         if each.get("application") == "socket"
     ]
-    assert len(sockets) == 6
+    assert len(sockets) == 8
     for data in sockets:
         assert data.split()[1:] == ["full"]
 

@@ -206,6 +206,52 @@ def test_the_mail_holds_the_image_twice(house, language):
     assert pdf.content.startswith(b"%PDF")
 
 
+def announce(house, queue, kind, to):
+    """A campaign's row for a line that no call reached."""
+    with house.database.begin() as conn:
+        facts = {"to": to, "language": "en", "bill": house.bill.id}
+        outbox.put(conn, f"campaign:1:1:{queue}", queue, kind, {**facts, "names": True}, NOW)
+
+
+def test_the_debt_is_announced_by_sms(house):
+    """A2: number, amount, IDs and due date, and no names."""
+    announce(house, "sms", "sms.debt_notice", TO)
+    house.run("sms")
+    text = house.text().replace("\u00a0", " ")
+    for part in ("02188776655", "unpaid", "1,234,000", house.bill.bill_id, house.bill.payment_id):
+        assert part in text
+    assert "Zahra" not in text
+
+
+def test_the_debt_is_announced_by_email_with_its_image(house):
+    """A3: the bill's data and picture; it does not claim that anybody asked for it."""
+    announce(house, "email", "email.debt_notice", "zahra@example.org")
+    house.run("email")
+    ((mail, _),) = house.sent.mails
+    assert mail.to == "zahra@example.org"
+    assert "Unpaid bill" in mail.subject
+    assert house.bill.payment_id in mail.text
+    assert "request" not in mail.text
+    assert [part.media_type for part in mail.attachments] == ["image/png", "application/pdf"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "kind"), [("sms", "sms.debt_notice"), ("email", "email.debt_notice")]
+)
+def test_no_debt_is_announced_that_is_paid(house, queue, kind):
+    """A3, A2: paid while the notice waited for the morning, nothing is sent."""
+    announce(house, queue, kind, TO if queue == "sms" else "zahra@example.org")
+    bill = house.bill
+    house.desk.receive_payment("p1", bill.bill_id, bill.payment_id, bill.payable, "app", NOW)
+    house.run("billing")
+    sent = len(house.sent.sms)
+    (job,) = (
+        job for job in outbox.claim(house.database, "t", NOW, 60, queue=queue) if job.kind == kind
+    )
+    house.handlers[kind](job)
+    assert (len(house.sent.sms), house.sent.mails) == (sent, [])
+
+
 def test_no_message_holds_address_or_postal_code(house):
     """A9: nothing that is sent can hold them, because nothing that renders gets them."""
     house.desk.send_bill("k", house.bill, TO, "en", True, FIXED, "call-1")

@@ -1,0 +1,46 @@
+"""A dialer process: makes the calls of campaigns until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+
+import gevent
+
+from billing.dialling import Dialling
+from cli.parts import Parts
+from esl_worker.control_originator import ControlOriginator
+from esl_worker.dialer import Dialer, Timing
+
+# Ringing telephones are waited for so long; whoever stops us waits a little longer.
+DRAIN_S = 10.0
+
+
+def make_dialer(parts: Parts) -> Dialer:
+    """The dialer over all configured switches, not started."""
+    settings = parts.settings
+    then = f"{settings.announce_number} XML {settings.announce_context}"
+    originators = [
+        ControlOriginator(control, settings.dial_string, then) for control in parts.switches
+    ]
+    # A name of its own each time: what an earlier life left behind is taken over by its lease.
+    name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    lease_s = settings.dialer_lease_s
+    dialling = Dialling(parts.database, parts.calendars.get, name, lease_s=lease_s)
+    timing = Timing(watch_s=lease_s / 6)
+    return Dialer(parts.database, dialling, originators, parts.clock, timing=timing)
+
+
+def run_dialer(parts: Parts, ready: Callable[[str], None]) -> None:
+    """Dial until SIGTERM or SIGINT, then wait for ringing telephones. The process is patched."""
+    dialer = make_dialer(parts)
+    parts.switches.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, dialer.stop)
+    ready(f"dialer calls over {', '.join(parts.settings.control_addresses)}")
+    dialer.run()
+    dialer.drain(DRAIN_S)
+    parts.switches.stop()
