@@ -81,8 +81,7 @@ class Messages:
         printed = self._bill(job)
         bill, line = printed.bill, printed.line
         if bill.status == "paid":
-            # Paid while the message waited: IDs sent now would only be paid once more.
-            _log.info("job %s: the bill has been paid meanwhile, nothing sent", job.id)
+            self._bill_is_paid(job, bill)
             return
         slots = _bill_slots(bill)
         if job.payload["names"]:
@@ -103,12 +102,16 @@ class Messages:
         left_s = expires - self._clock.now().timestamp()
         if left_s <= 0:
             raise Permanent("the link expired before the SMS could be sent")
+        bill = self._bill(job).bill
+        if bill.status == "paid":
+            self._bill_is_paid(job, bill)
+            return
         token = self._links.token(job.payload["request"], expires)
         self._send(
             job,
             Phrase(
                 "sms_email_link",
-                number=self._bill(job).line.number,
+                number=bill.number,
                 url=self._link_base + token,
                 hours=math.ceil(left_s / 3600),
             ),
@@ -133,9 +136,15 @@ class Messages:
         )
 
     def bill_by_email(self, job: Job) -> None:
-        """A8: the picture of the bill, as PNG to look at and PDF to print."""
+        """A8: the picture of the bill, as PNG to look at and PDF to print.
+
+        Of a bill that has been paid there is no picture: its barcode would be paid once more.
+        """
         printed = self._bill(job)
         bill, language = printed.bill, job.payload["language"]
+        if bill.status == "paid":
+            self._mail_out(job, bill, Phrase("email_paid", **_paid_slots(bill)))
+            return
         image = render(
             BillView.of(printed.line, bill, names=job.payload["names"]),
             language,
@@ -143,19 +152,12 @@ class Messages:
             operator=self._operator,
         )
         name = f"bill-{bill.year}-{bill.period:02d}"
-        subject = Phrase("email_subject", number=bill.number, period=bill.period, year=bill.year)
-        self._mail.send(
-            Mail(
-                to=job.payload["to"],
-                subject=self._catalogue.text(subject, language),
-                text=self._catalogue.text(Phrase("email_body", **_bill_slots(bill)), language),
-                language=language,
-                attachments=(
-                    Attachment(f"{name}.png", "image/png", image.png),
-                    Attachment(f"{name}.pdf", "application/pdf", image.pdf),
-                ),
-            ),
-            job.key,
+        self._mail_out(
+            job,
+            bill,
+            Phrase("email_body", **_bill_slots(bill)),
+            Attachment(f"{name}.png", "image/png", image.png),
+            Attachment(f"{name}.pdf", "application/pdf", image.pdf),
         )
 
     def _bill(self, job: Job) -> Printed:
@@ -163,6 +165,25 @@ class Messages:
         if printed is None:
             raise Permanent("the bill is not in the database any more")
         return printed
+
+    def _bill_is_paid(self, job: Job, bill: Bill) -> None:
+        """Say so instead: IDs sent now would only be paid once more, and silence would be a lie."""
+        _log.info("job %s: the bill has been paid meanwhile", job.id)
+        self._send(job, Phrase("sms_bill_paid", **_paid_slots(bill)))
+
+    def _mail_out(self, job: Job, bill: Bill, body: Phrase, *attachments: Attachment) -> None:
+        language = job.payload["language"]
+        subject = Phrase("email_subject", number=bill.number, period=bill.period, year=bill.year)
+        self._mail.send(
+            Mail(
+                to=job.payload["to"],
+                subject=self._catalogue.text(subject, language),
+                text=self._catalogue.text(body, language),
+                language=language,
+                attachments=attachments,
+            ),
+            job.key,
+        )
 
     def _send(self, job: Job, phrase: Phrase) -> None:
         text = self._catalogue.text(phrase, job.payload["language"])
@@ -177,4 +198,14 @@ def _bill_slots(bill: Bill) -> dict[str, object]:
         "bill_id": bill.bill_id,
         "payment_id": bill.payment_id,
         "due": bill.due_date,
+    }
+
+
+def _paid_slots(bill: Bill) -> dict[str, object]:
+    """Which bill has been paid, and what was paid for it."""
+    return {
+        "number": bill.number,
+        "period": bill.period,
+        "year": bill.year,
+        "amount": bill.paid,
     }
