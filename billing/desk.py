@@ -17,7 +17,7 @@ from billing.clock import Clock
 from billing.database import Database
 from billing.email_requests import Answer, EmailPage
 from billing.entities import Bill, BillView, Language, Line, Opening
-from billing.errors import InvalidNumber
+from billing.errors import BillPaid, InvalidNumber
 from billing.limits import Counter, Limits
 from billing.links import Links
 from billing.numbers import parse_number
@@ -109,12 +109,13 @@ class Desk:
             call_id: the call, for the journal's sake.
 
         Raises:
+            BillPaid: the bill has been paid since the caller heard of it; nothing was written.
             InvalidNumber: ``to`` is not a mobile number.
             Limited: too many messages; nothing was written.
             Unavailable: the database is locked or away; nothing was written.
         """
         payload = {"language": language, "bill": bill.id, "names": names, "call": call_id}
-        return self._send(key, "sms.bill", to, payload, caller)
+        return self._send(key, "sms.bill", to, payload, caller, bill)
 
     def send_app_links(
         self,
@@ -149,6 +150,7 @@ class Desk:
         """Promise an SMS that asks for an e-mail address (A8); otherwise as `send_bill`.
 
         Raises:
+            BillPaid: as for `send_bill`.
             InvalidNumber: ``to`` is not a mobile number.
             Limited: too many messages; nothing was written.
             Unavailable: the database is locked or away; nothing was written.
@@ -162,6 +164,7 @@ class Desk:
                 conn, self._links, key, bill, mobile, language, names, call_id, now
             ):
                 return False
+            _refuse_paid(conn, bill)
             self._counter.count(conn, asker, mobile, now)
             return True
 
@@ -250,20 +253,33 @@ class Desk:
         return self._database.write(lambda conn: payments.post(conn, payment, now))
 
     def _send(
-        self, key: str, kind: str, to: str, payload: Mapping[str, object], caller: str | None
+        self,
+        key: str,
+        kind: str,
+        to: str,
+        payload: Mapping[str, object],
+        caller: str | None,
+        bill: Bill | None = None,
     ) -> bool:
         mobile = parse_number(to, kind="mobile")
         asker = _number_or_none(caller)
         now = self._clock.now()
 
         def work(conn: Connection) -> bool:
-            # First the row: of a repetition nothing is counted.
+            # First the row: of a repetition nothing is counted, and what it promised stands.
             if not outbox.put(conn, key, "sms", kind, {"to": mobile, **payload}, now):
                 return False
+            if bill is not None:
+                _refuse_paid(conn, bill)
             self._counter.count(conn, asker, mobile, now)
             return True
 
         return self._database.write(work)
+
+
+def _refuse_paid(conn: Connection, bill: Bill) -> None:
+    if not bills.is_open(conn, bill.id):
+        raise BillPaid("the bill has been paid")
 
 
 def _number_or_none(number: str | None) -> str | None:

@@ -81,6 +81,8 @@ class AnnounceFlow(BillFlow):
     def announce(self, call: Call) -> State:
         if "called" not in self.context:
             return super().announce(call)
+        if self.bill is None:
+            return self.already_paid
         call.listen(*phrases.bill_summary(self.bill, self.services.today()))
         if not self.context.get("heard"):
             try:
@@ -95,6 +97,8 @@ class AnnounceFlow(BillFlow):
     def menu(self, call: Call) -> State:
         if "called" not in self.context:
             return super().menu(call)
+        if self.bill is None:
+            return self.already_paid
         options: dict[str, State] = {**self.menu_options(), OPT_OUT_KEY: self.opt_out}
         return call.choose([phrases.PAYMENT_MENU, phrases.announce_opt_out(OPT_OUT_KEY)], options)
 

@@ -1,6 +1,9 @@
 """The payment number: a subscriber hears what is owed and settles it (domain A1, A4-A9).
 
 Read the states from top to bottom: they are the conversation.
+
+A bill may be paid while its caller is on the line, here or at a bank. So it is read again wherever
+its amount or IDs are said once more, and whoever asks for it is told that it has been paid.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from billing.entities import Bill, Language, Line, Opening
-from billing.errors import InvalidNumber, Limited, Unavailable
+from billing.errors import BillPaid, InvalidNumber, Limited, Unavailable
 from billing.numbers import is_mobile, parse_number
 from callflows import phrases
 from callflows.call import BACK, TERMINATOR, Call, GaveUp
@@ -86,6 +89,7 @@ class BillFlow(Flow):
     def look_up(self, call: Call) -> State:
         self.context["lines"] = self.context.get("lines", 0) + 1
         asked = self.context.pop("asked")
+        self.context["bill"] = None
         self._open(asked)
         if self.opening.line is None:
             call.say(phrases.line_unknown(asked))
@@ -98,33 +102,44 @@ class BillFlow(Flow):
     @state
     def choose_bill(self, call: Call) -> State:
         bills = self.opening.open_bills
-        self.context["bill"] = bills[0].id if len(bills) == 1 else None
         if not bills:
             return self.nothing_owed
+        self.context["bill"] = bills[0].id if len(bills) == 1 else None
         if len(bills) == 1:
             return self.announce
         offered = {str(place): bill for place, bill in enumerate(bills[:BILLS_OFFERED], start=1)}
         options: dict[str, Bill | State] = {
             **offered,
-            "9": self.choose_bill,
+            "9": self.choose_again,
             "0": self.care,
             BACK: self.ask_line,
         }
         chosen = call.choose(
             [
-                phrases.open_bills(self.line, bills),
+                *phrases.open_bills(self.line, bills, len(offered)),
                 *(phrases.bill_option(bill, key) for key, bill in offered.items()),
+                phrases.OPEN_BILLS_KEYS,
             ],
             options,
         )
         if not isinstance(chosen, Bill):
             return chosen
         self.context["bill"] = chosen.id
-        return self.announce
+        return self.announce_again
+
+    @state
+    def choose_again(self, call: Call) -> State:
+        """The open bills once more, as they stand now."""
+        self._open(self.context["line"])
+        return self.choose_bill
 
     @state
     def nothing_owed(self, call: Call) -> State:
-        call.say(phrases.nothing_owed(self.line, self.opening.last_paid))
+        if self.opening.open_bills:  # taken over, and a bill has been loaded since
+            return self.choose_bill
+        told = self.context.get("bill")
+        self.context["bill"] = None
+        call.say(*phrases.nothing_owed(self.line, self.opening, told))
         return call.choose(
             phrases.NOTHING_OWED_MENU,
             {"2": self.ask_line, "3": self.goodbye, "0": self.care, BACK: self.ask_line},
@@ -133,11 +148,28 @@ class BillFlow(Flow):
 
     @state
     def announce(self, call: Call) -> State:
+        if self.bill is None:
+            return self.already_paid
         call.say(*phrases.bill_summary(self.bill, self.services.today()))
         return self.menu
 
     @state
+    def announce_again(self, call: Call) -> State:
+        self._read_again(call)
+        return self.announce
+
+    @state
+    def already_paid(self, call: Call) -> State:
+        """The bill was paid while the caller was on the line: what is owed now?"""
+        self._open(self.context["line"])
+        if self.opening.open_bills:
+            call.say(phrases.BILL_PAID_MEANWHILE)
+        return self.choose_bill
+
+    @state
     def menu(self, call: Call) -> State:
+        if self.bill is None:
+            return self.already_paid
         return call.choose(phrases.PAYMENT_MENU, self.menu_options())
 
     def menu_options(self) -> dict[str, State]:
@@ -148,7 +180,7 @@ class BillFlow(Flow):
             "3": self.app_link,
             "4": self.pen_and_paper,
             "5": self.bill_by_email,
-            "9": self.announce,
+            "9": self.announce_again,
             "0": self.care,
             BACK: self.back,
         }
@@ -161,7 +193,7 @@ class BillFlow(Flow):
         if self.opening.line is None:
             return self.language_menu
         self.context["bill"] = None
-        return self.choose_bill if len(self.opening.open_bills) > 1 else self.ask_line
+        return self.choose_again if len(self.opening.open_bills) > 1 else self.ask_line
 
     # -- the five ways ------------------------------------------------------------------------
 
@@ -169,6 +201,8 @@ class BillFlow(Flow):
     def payment_system(self, call: Call) -> State:
         """Key 1 (A4): 2000 for a fixed line, 9990 for a mobile line."""
         self._chose(call, "transfer")
+        if self._bill_now(call) is None:
+            return self.already_paid
         call.say(phrases.CONNECTING_PAYMENT)
         numbers = self.services.numbers
         return self.hand_over(
@@ -213,6 +247,8 @@ class BillFlow(Flow):
         """Order the SMS; only what is safely recorded is promised to the caller."""
         purpose, to = self.context["purpose"], self.context["to"]
         order = self._order(call, purpose, to)
+        if order is None:
+            return self.already_paid
         try:
             try:
                 order()
@@ -226,8 +262,11 @@ class BillFlow(Flow):
             return self.menu
         except Limited as limit:
             call.journal.event("limited", what=purpose, scope=limit.scope)
-            call.say(phrases.SMS_LIMITED)
+            call.say(phrases.limited(limit.scope))
             return self.menu
+        except BillPaid:
+            call.journal.event("bill_paid", what=purpose)
+            return self.already_paid
         self.services.nudge()
         call.journal.event("promised", what=purpose, to=to)
         call.say(phrases.promised(purpose, to))
@@ -237,13 +276,18 @@ class BillFlow(Flow):
     def pen_and_paper(self, call: Call) -> State:
         """Key 4 (A7): first enough time to fetch pen and paper."""
         self._chose(call, "read")
+        if self._bill_now(call) is None:
+            return self.already_paid
         call.wait_for_key(phrases.READ_IDS_PREPARE, self.services.pen_and_paper_s)
         return self.read_ids
 
     @state
     def read_ids(self, call: Call) -> State:
         """Three digits at a time, slowly, repeated once (A7)."""
-        reading = phrases.read_ids(self.bill)
+        bill = self._bill_now(call)
+        if bill is None:
+            return self.already_paid
+        reading = phrases.read_ids(bill)
         return call.choose(
             [reading, phrases.READ_IDS_REPEAT, reading, phrases.READ_IDS_END],
             {"9": self.read_ids, "0": self.care, BACK: self.menu},
@@ -284,7 +328,10 @@ class BillFlow(Flow):
     @state
     def transfer_failed(self, call: Call) -> State:
         call.say(phrases.TRANSFER_FAILED)
-        return self.menu if self.context.get("bill") is not None else self.goodbye
+        if self.context.get("bill") is None:
+            return self.goodbye
+        # The payment system may have taken the money before it let the call go.
+        return self.menu if self._bill_now(call) else self.already_paid
 
     def gave_up(self, call: Call, why: GaveUp) -> State | None:
         """Silence ends the call politely; wrong keys bring a person."""
@@ -319,13 +366,36 @@ class BillFlow(Flow):
         return self.opening.line
 
     @property
-    def bill(self) -> Bill:
-        """The bill that the caller is told about."""
+    def bill(self) -> Bill | None:
+        """The bill that the caller is told about, as last read; None when it is paid."""
         chosen = self.context.get("bill")
-        for bill in self.opening.open_bills:
-            if bill.id == chosen:
-                return bill
-        raise LookupError(f"bill {chosen} is not open any more")
+        return next((bill for bill in self.opening.open_bills if bill.id == chosen), None)
+
+    def _read_again(self, call: Call) -> Bill | None:
+        """The bill as it stands now; None when it is paid. One query of 50 us."""
+        known = self.bill
+        if known is None:
+            return None
+        try:
+            view = self.desk.bill(known.id)
+        except Unavailable:
+            # Payments are posted there, too: what was read last holds still.
+            call.journal.event("not_read_again")
+            return known
+        place = self.opening.open_bills.index(known)
+        if view is None or view.bill.status == "paid":
+            del self.opening.open_bills[place]
+            return None
+        self.opening.open_bills[place] = view.bill
+        return view.bill
+
+    def _bill_now(self, call: Call) -> Bill | None:
+        """As `_read_again`; the caller hears what of it was paid during the call."""
+        known = self.bill
+        bill = self._read_again(call)
+        if known and bill and bill.paid != known.paid:
+            call.say(*phrases.part_paid(bill))
+        return bill
 
     def _open(self, number: str | None) -> None:
         self.opening = self.desk.opening(number)
@@ -365,7 +435,8 @@ class BillFlow(Flow):
             return self.promise
         return self.ask_mobile
 
-    def _order(self, call: Call, purpose: str, to: str) -> Callable[[], object]:
+    def _order(self, call: Call, purpose: str, to: str) -> Callable[[], object] | None:
+        """What promises the message; None when there is no open bill to send."""
         key = self.key(call, f"{purpose}:{to}")
         caller = self._network_number(call)
         names = self._names(to)
@@ -374,7 +445,8 @@ class BillFlow(Flow):
             return lambda: desk.send_app_links(
                 key, self.line, to, language, caller=caller, call_id=call.id
             )
+        bill = self.bill
+        if bill is None:
+            return None
         act = desk.send_bill if purpose == "bill" else desk.ask_email
-        return lambda: act(
-            key, self.bill, to, language, names=names, caller=caller, call_id=call.id
-        )
+        return lambda: act(key, bill, to, language, names=names, caller=caller, call_id=call.id)

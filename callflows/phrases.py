@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from billing.entities import Bill, Line
+from billing.entities import Bill, Line, Opening, payable
 from sounds import Phrase
 
 # Rials: numbers are said up to twelve digits.
@@ -26,6 +26,10 @@ CONNECTING_PAYMENT = Phrase("connecting_payment")
 CONNECTING_CARE = Phrase("connecting_care")
 TRANSFER_FAILED = Phrase("transfer_failed")
 SMS_LIMITED = Phrase("sms_limited")
+SMS_LIMITED_HOUR = Phrase("sms_limited_hour")
+BILL_PAID_MEANWHILE = Phrase("bill_paid_meanwhile")
+NOTHING_OWED = Phrase("nothing_owed")
+OPEN_BILLS_KEYS = Phrase("open_bills_keys")
 NOT_RECORDED = Phrase("not_recorded")
 READ_IDS_PREPARE = Phrase("read_ids_prepare")
 READ_IDS_REPEAT = Phrase("read_ids_repeat")
@@ -58,12 +62,20 @@ def line_unknown(number: str) -> Phrase:
     return Phrase("line_unknown", number=number)
 
 
-def open_bills(line: Line, bills: Sequence[Bill]) -> Phrase:
-    """How many bills are open, and what they come to together (rials)."""
+def open_bills(line: Line, bills: Sequence[Bill], offered: int) -> list[Phrase]:
+    """How many bills are open, what they come to together (rials), and that the oldest follow.
+
+    `offered` is how many of them the menu can hold.
+    """
+    slots: dict[str, object] = {"number": line.number, "count": len(bills)}
     total = sum(bill.payable for bill in bills)
     if total > LARGEST_SPOKEN:
-        return Phrase("open_bills_large", number=line.number, count=len(bills))
-    return Phrase("open_bills", number=line.number, count=len(bills), total=total)
+        facts = Phrase("open_bills_large", **slots)
+    else:
+        facts = Phrase("open_bills", **slots, total=total)
+    if offered == len(bills):
+        return [facts]
+    return [facts, Phrase("open_bills_first", count=offered)]
 
 
 def bill_option(bill: Bill, key: str) -> Phrase:
@@ -71,26 +83,54 @@ def bill_option(bill: Bill, key: str) -> Phrase:
     return Phrase("bill_option", period=bill.period, year=bill.year, amount=bill.payable, key=key)
 
 
-def nothing_owed(line: Line, last_paid: Bill | None) -> Phrase:
-    """Nothing is open: because the last bill is paid, or because there is none."""
-    if last_paid is None:
-        return Phrase("no_open_bill", number=line.number)
-    return Phrase("bill_already_paid", number=line.number, amount=last_paid.paid)
+def nothing_owed(line: Line, opening: Opening, told: int | None) -> list[Phrase]:
+    """Nothing is to be paid: the last bill is paid, or there is none; and what the next one adds.
+
+    `told` is the bill that the caller was told about as open, if any (its row id): that one has
+    been paid during the call.
+    """
+    paid = opening.last_paid
+    if paid is None or not paid.paid:
+        facts = Phrase("no_open_bill", number=line.number)
+    elif paid.id == told:
+        facts = BILL_PAID_MEANWHILE
+    else:
+        facts = Phrase("bill_already_paid", number=line.number, amount=paid.paid)
+    if opening.owed > 0:
+        return [facts, remainder_carried(opening.owed)]
+    return [facts, NOTHING_OWED] if paid is not None else [facts]
+
+
+def remainder_carried(amount: int) -> Phrase:
+    """Rials too few for a payment ID, which the next bill asks for."""
+    return Phrase("remainder_carried", amount=amount)
 
 
 def bill_summary(bill: Bill, today: date) -> list[Phrase]:
-    """The first facts (A1): line number, amount, period, due date; and what is paid already."""
+    """The first facts (A1): line number, amount, period, due date; and what is paid already.
+
+    The amount is what the bill asked for from the start, in the whole thousands that can be paid.
+    """
     facts = Phrase(
         "bill_summary_overdue" if bill.due_date < today else "bill_summary",
         number=bill.number,
-        amount=bill.payable + bill.paid,
+        amount=payable(bill.amount - bill.carried_out),
         period=bill.period,
         year=bill.year,
         due=bill.due_date,
     )
-    if not bill.paid:
-        return [facts]
-    return [facts, Phrase("bill_part_paid", paid=bill.paid, amount=bill.payable)]
+    return [facts, *part_paid(bill)] if bill.paid else [facts]
+
+
+def part_paid(bill: Bill) -> list[Phrase]:
+    """What of a bill is paid, what is still to pay, and what is left for the next bill."""
+    standing = Phrase("bill_part_paid", paid=bill.paid, amount=bill.payable)
+    return [standing, remainder_carried(bill.remainder)] if bill.remainder else [standing]
+
+
+def limited(scope: str) -> Phrase:
+    """Why no message can be sent: too many within this hour, or today (`Limited.scope`)."""
+    return SMS_LIMITED_HOUR if scope == "hour" else SMS_LIMITED
 
 
 def promised(purpose: str, mobile: str) -> Phrase:

@@ -83,8 +83,7 @@ class Messages:
         printed = self._bill(job)
         bill, line = printed.bill, printed.line
         if bill.status == "paid":
-            # Paid while the message waited: IDs sent now would only be paid once more.
-            _log.info("job %s: the bill has been paid meanwhile, nothing sent", job.id)
+            self._bill_is_paid(job, bill)
             return
         slots = _bill_slots(bill)
         if job.payload["names"]:
@@ -105,12 +104,16 @@ class Messages:
         left_s = expires - self._clock.now().timestamp()
         if left_s <= 0:
             raise Permanent("the link expired before the SMS could be sent")
+        bill = self._bill(job).bill
+        if bill.status == "paid":
+            self._bill_is_paid(job, bill)
+            return
         token = self._links.token(job.payload["request"], expires)
         self._send(
             job,
             Phrase(
                 "sms_email_link",
-                number=self._bill(job).line.number,
+                number=bill.number,
                 url=self._link_base + token,
                 hours=math.ceil(left_s / 3600),
             ),
@@ -143,8 +146,16 @@ class Messages:
         self._send(job, Phrase("sms_debt_notice", **_bill_slots(bill)))
 
     def bill_by_email(self, job: Job) -> None:
-        """A8: the picture of the bill, as PNG to look at and PDF to print."""
-        self._mail_bill(job, self._bill(job), "email_subject", "email_body")
+        """A8: the picture of the bill, as PNG to look at and PDF to print.
+
+        Of a bill that has been paid there is no picture: its barcode would be paid once more.
+        """
+        printed = self._bill(job)
+        if printed.bill.status == "paid":
+            paid = Phrase("email_paid", **_paid_slots(printed.bill))
+            self._mail_out(job, printed.bill, "email_subject", paid)
+            return
+        self._mail_bill(job, printed, "email_subject", "email_body")
 
     def debt_by_email(self, job: Job) -> None:
         """A3: an overdue bill with its picture; nothing once it has been paid."""
@@ -154,28 +165,22 @@ class Messages:
             return
         self._mail_bill(job, printed, "email_debt_subject", "email_debt_body")
 
-    def _mail_bill(self, job: Job, printed: Printed, subject_key: str, body_key: str) -> None:
-        bill, language = printed.bill, job.payload["language"]
+    def _mail_bill(self, job: Job, printed: Printed, subject: str, body: str) -> None:
+        bill = printed.bill
         image = render(
             BillView.of(printed.line, bill, names=job.payload["names"]),
-            language,
+            job.payload["language"],
             self._catalogue,
             operator=self._operator,
         )
         name = f"bill-{bill.year}-{bill.period:02d}"
-        subject = Phrase(subject_key, number=bill.number, period=bill.period, year=bill.year)
-        self._mail.send(
-            Mail(
-                to=job.payload["to"],
-                subject=self._catalogue.text(subject, language),
-                text=self._catalogue.text(Phrase(body_key, **_bill_slots(bill)), language),
-                language=language,
-                attachments=(
-                    Attachment(f"{name}.png", "image/png", image.png),
-                    Attachment(f"{name}.pdf", "application/pdf", image.pdf),
-                ),
-            ),
-            job.key,
+        self._mail_out(
+            job,
+            bill,
+            subject,
+            Phrase(body, **_bill_slots(bill)),
+            Attachment(f"{name}.png", "image/png", image.png),
+            Attachment(f"{name}.pdf", "application/pdf", image.pdf),
         )
 
     def _bill(self, job: Job) -> Printed:
@@ -183,6 +188,27 @@ class Messages:
         if printed is None:
             raise Permanent("the bill is not in the database any more")
         return printed
+
+    def _bill_is_paid(self, job: Job, bill: Bill) -> None:
+        """Say so instead: IDs sent now would only be paid once more, and silence would be a lie."""
+        _log.info("job %s: the bill has been paid meanwhile", job.id)
+        self._send(job, Phrase("sms_bill_paid", **_paid_slots(bill)))
+
+    def _mail_out(
+        self, job: Job, bill: Bill, subject: str, body: Phrase, *attachments: Attachment
+    ) -> None:
+        language = job.payload["language"]
+        title = Phrase(subject, number=bill.number, period=bill.period, year=bill.year)
+        self._mail.send(
+            Mail(
+                to=job.payload["to"],
+                subject=self._catalogue.text(title, language),
+                text=self._catalogue.text(body, language),
+                language=language,
+                attachments=attachments,
+            ),
+            job.key,
+        )
 
     def _send(self, job: Job, phrase: Phrase) -> None:
         text = self._catalogue.text(phrase, job.payload["language"])
@@ -197,4 +223,14 @@ def _bill_slots(bill: Bill) -> dict[str, object]:
         "bill_id": bill.bill_id,
         "payment_id": bill.payment_id,
         "due": bill.due_date,
+    }
+
+
+def _paid_slots(bill: Bill) -> dict[str, object]:
+    """Which bill has been paid, and what was paid for it."""
+    return {
+        "number": bill.number,
+        "period": bill.period,
+        "year": bill.year,
+        "amount": bill.paid,
     }

@@ -18,8 +18,8 @@ class BillView:
     There is no field for an address, a postal code or an e-mail address, and none may be added:
     what this type cannot hold cannot be printed (A9). The names are None unless the asker is the
     line's own caller. Amounts are integer rials; `remainder` is what a payment ID cannot carry and
-    the next bill asks for; `number` is E.164; `year` is the year printed
-    on the bill (Solar Hijri, such as 1405).
+    the next bill asks for, or asks for already; `number` is E.164; `year` is the year printed on
+    the bill (Solar Hijri, such as 1405).
 
     Raises ValueError when IDs and barcode are not digits or do not agree.
     """
@@ -69,7 +69,7 @@ class BillView:
             lines=tuple(lines),
             paid=bill.paid,
             payable=bill.instalment,
-            remainder=bill.remainder,
+            remainder=bill.remainder + bill.carried_out,
             bill_id=bill.bill_id,
             payment_id=bill.payment_id,
             due_date=bill.due_date,

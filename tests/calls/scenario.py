@@ -43,8 +43,24 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Meanwhile:
+    """A payment that is posted while the caller hears a phrase for the first time.
+
+    Of the oldest open bill of a line (as dialled): `amount` rials, or all that is to pay.
+    """
+
+    phrase: str
+    number: str
+    amount: int | None = None
+
+
+@dataclass(frozen=True)
 class Scenario:
-    """One call; `paid` are lines (as dialled) whose bill is paid before the call starts."""
+    """One call; `paid` are lines (as dialled) whose bill is paid before the call starts.
+
+    `more_bills` are rows loaded besides BILLS, `limits` are those on messages that differ from
+    the world's.
+    """
 
     title: str
     script: Sequence[Event]
@@ -54,6 +70,9 @@ class Scenario:
     sent: Sequence[Sent] = ()
     paid: Sequence[str] = ()
     sms_used: dict[str, int] = field(default_factory=dict)
+    meanwhile: Sequence[Meanwhile] = ()
+    more_bills: Sequence[str] = ()
+    limits: dict[str, int] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     # Whether the conversation depends on the number of tries so far, which another worker that
     # takes the call over counts anew.

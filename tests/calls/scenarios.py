@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callflows.scripted import HangsUp, IsHungUp, IsTransferred, hears, presses
-from tests.calls.scenario import Scenario, Sent
+from tests.calls.scenario import Meanwhile, Scenario, Sent
 
 OPENING = ("welcome", "bill_summary", "payment_menu")
 SUMMARY = ("bill_summary", "payment_menu")
@@ -34,6 +34,15 @@ def keyed_line(number: str, language_key: str = "4"):
         hears("number_read_back", "confirm_number"),
         presses("1"),
     )
+
+
+TWO_BILLS = ("open_bills", "bill_option", "bill_option", "open_bills_keys")
+PAID_MEANWHILE = ("bill_paid_meanwhile", "nothing_owed", "nothing_owed_menu")
+
+
+def paid_in_the_menu(number: str = "09123456789") -> list[Meanwhile]:
+    """The line's bill is paid while its caller hears what can be done about it."""
+    return [Meanwhile("payment_menu", number)]
 
 
 READING = ("read_ids", "read_ids_repeat", "read_ids", "read_ids_end")
@@ -156,11 +165,11 @@ SCENARIOS = [
     Scenario(
         "several open bills: one is chosen, and * leads back to the choice",
         [
-            hears("welcome", "open_bills", "bill_option", "bill_option", language="ru"),
+            hears("welcome", *TWO_BILLS, language="ru"),
             presses("2"),
             hears(*SUMMARY),
             presses("*"),
-            hears("open_bills", "bill_option", "bill_option"),
+            hears(*TWO_BILLS),
             presses("1"),
             hears("bill_summary_overdue", "payment_menu"),
             presses("0"),
@@ -182,7 +191,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a paid bill has its own words",
-        [hears("welcome", "bill_already_paid", "nothing_owed_menu"), *END],
+        [hears("welcome", "bill_already_paid", "nothing_owed", "nothing_owed_menu"), *END],
         paid=["02188776655"],
     ),
     Scenario(
@@ -324,6 +333,195 @@ SCENARIOS = [
             HangsUp(),
         ],
         variables={"callflows_language": "ar"},
+        outcome="caller_gone",
+    ),
+    *(
+        Scenario(
+            f"{key}: the bill has been paid while the caller was in the menu",
+            [hears(*OPENING), presses(key), hears(*PAID_MEANWHILE), *END],
+            caller=caller,
+            meanwhile=paid_in_the_menu(caller),
+        )
+        for key, caller in [
+            ("1", "09123456789"),
+            ("1", "02188776655"),
+            ("2", "09123456789"),
+            ("4", "02188776655"),
+            ("5", "09123456789"),
+            ("9", "02188776655"),
+        ]
+    ),
+    *(
+        Scenario(
+            f"{key}: the bill has been paid while a mobile number was keyed in",
+            [hears(*OPENING), presses(key), *mobile(), hears(*PAID_MEANWHILE), *END],
+            meanwhile=[Meanwhile("confirm_number", "02188776655")],
+        )
+        for key in ("2", "5")
+    ),
+    Scenario(
+        "3: the app is had whether the bill has been paid or not; its IDs are not read then",
+        [
+            hears(*OPENING),
+            presses("3"),
+            hears(*promised("app")),
+            presses("1"),
+            hears("payment_menu"),
+            presses("4"),
+            hears(*PAID_MEANWHILE),
+            *END,
+        ],
+        caller="09123456789",
+        sent=[Sent("sms.app_links", "+989123456789")],
+        meanwhile=paid_in_the_menu(),
+    ),
+    Scenario(
+        "4: the bill has been paid while the caller fetched pen and paper",
+        [
+            hears(*OPENING),
+            presses("4"),
+            hears("read_ids_prepare"),
+            presses("1"),
+            hears(*PAID_MEANWHILE),
+            *END,
+        ],
+        meanwhile=[Meanwhile("read_ids_prepare", "02188776655")],
+    ),
+    Scenario(
+        "4: a part has been paid meanwhile: what is left is said, then read",
+        [
+            hears(*OPENING),
+            presses("4"),
+            hears("bill_part_paid", "read_ids_prepare"),
+            presses("1"),
+            hears("bill_part_paid", "remainder_carried", *READING),
+            presses("*"),
+            hears("payment_menu"),
+            presses("9"),
+            hears("bill_summary", "bill_part_paid", "remainder_carried", "payment_menu"),
+            HangsUp(),
+        ],
+        meanwhile=[
+            Meanwhile("payment_menu", "02188776655", 29_000),
+            Meanwhile("read_ids_prepare", "02188776655", 1),
+        ],
+        outcome="caller_gone",
+    ),
+    Scenario(
+        "1: a part has been paid meanwhile: what is left is said before the transfer",
+        [
+            hears(*OPENING),
+            presses("1"),
+            hears("bill_part_paid", "connecting_payment"),
+            IsTransferred("2000", "payment"),
+        ],
+        meanwhile=[Meanwhile("payment_menu", "02188776655", 29_000)],
+        outcome="transferred",
+    ),
+    Scenario(
+        "2: of a bill paid in part the rest is sent",
+        [hears(*OPENING), presses("2"), hears(*promised("bill")), *END],
+        caller="09123456789",
+        sent=[Sent("sms.bill", "+989123456789", names=True)],
+        meanwhile=[Meanwhile("payment_menu", "09123456789", 1_000)],
+    ),
+    Scenario(
+        "several open bills: the one that is chosen has been paid, the other is announced",
+        [
+            hears("welcome", *TWO_BILLS),
+            presses("1"),
+            hears("bill_paid_meanwhile", *SUMMARY),
+            presses("0"),
+            hears("connecting_care"),
+            IsTransferred("2020", "care"),
+        ],
+        caller="02144556677",
+        meanwhile=[Meanwhile("open_bills", "02144556677")],
+        outcome="transferred",
+    ),
+    Scenario(
+        "several open bills: repeated, they are those that are open now",
+        [
+            hears("welcome", *TWO_BILLS),
+            presses("9"),
+            hears(*SUMMARY),
+            HangsUp(),
+        ],
+        caller="02144556677",
+        meanwhile=[Meanwhile("open_bills", "02144556677")],
+        outcome="caller_gone",
+    ),
+    Scenario(
+        "more open bills than the menu has keys for: the oldest eight, and it is said",
+        [
+            hears(
+                "welcome",
+                "open_bills",
+                "open_bills_first",
+                *["bill_option"] * 8,
+                "open_bills_keys",
+                language="fa",
+            ),
+            presses("8"),
+            hears(*SUMMARY),
+            HangsUp(),
+        ],
+        caller="02166554433",
+        more_bills=[f"02166554433,{n},1405,{n}0000,,,2027-01-{n:02d}" for n in range(1, 13)],
+        outcome="caller_gone",
+    ),
+    Scenario(
+        "a bill of less than a thousand rials is not called paid: the next bill asks for it",
+        [hears("welcome", "no_open_bill", "remainder_carried", "nothing_owed_menu"), *END],
+        caller="02166554433",
+        more_bills=["02166554433,1,1405,999,,,2027-01-01"],
+    ),
+    Scenario(
+        "what a payment ID could not carry is said after the bill is paid",
+        [hears("welcome", "bill_already_paid", "remainder_carried", "nothing_owed_menu"), *END],
+        caller="02166554433",
+        more_bills=["02166554433,1,1405,17450,,,2027-01-01"],
+        paid=["02166554433"],
+    ),
+    Scenario(
+        "the limit of an hour has words of its own",
+        [
+            hears(*OPENING),
+            presses("2"),
+            *mobile(),
+            hears("sms_limited_hour", "payment_menu"),
+            HangsUp(),
+        ],
+        sms_used={"+989121234567": 3},
+        limits={"destination_per_hour": 3},
+        outcome="caller_gone",
+    ),
+    Scenario(
+        "callers without a number are not held to one caller's limit",
+        [
+            *keyed_line("09123456789", "1"),
+            hears(*SUMMARY),
+            presses("2"),
+            hears(*promised("bill")),
+            *END,
+        ],
+        caller="anonymous",
+        sent=[Sent("sms.bill", "+989123456789", names=False)],
+        sms_used={f"+98912111111{n}": 4 for n in range(3)},
+        limits={"caller_per_day": 10},
+    ),
+    Scenario(
+        "callers without a number have a limit of their own",
+        [
+            *keyed_line("09123456789", "1"),
+            hears(*SUMMARY),
+            presses("5"),
+            hears("sms_limited", "payment_menu"),
+            HangsUp(),
+        ],
+        caller="anonymous",
+        sms_used={f"+98912111111{n}": 4 for n in range(3)},
+        limits={"anonymous_per_day": 12},
         outcome="caller_gone",
     ),
 ]

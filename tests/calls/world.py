@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,23 +31,29 @@ class World:
 
     def __init__(self, folder: Path, scenario: Scenario) -> None:
         self.clock = FixedClock(NOW)
+        self._payments = 0
         self.database = Database(f"sqlite:///{folder}/calls.db")
         self.database.migrate()
+        bills = BILLS + "".join(f"{row}\n" for row in scenario.more_bills)
         for report in (
             import_lines(self.database, io.StringIO(LINES)),
-            import_bills(self.database, io.StringIO(BILLS)),
+            import_bills(self.database, io.StringIO(bills)),
         ):
             assert not report.rejected, report.rejected
         most = 5 if scenario.sms_used else 1000
         self.desk = Desk(
             self.database,
             self.clock,
-            limits=Limits(caller_per_day=1000, destination_per_day=most, destination_per_hour=most),
+            limits=replace(
+                Limits(caller_per_day=1000, destination_per_day=most, destination_per_hour=most),
+                **scenario.limits,
+            ),
             links=Links(b"0123456789abcdef0123", lifetime=timedelta(hours=24)),
         )
         self.services = Services(desk=self.desk, clock=self.clock)
         for number in scenario.paid:
-            self._pay(number)
+            self.pay(number)
+        self._meanwhile = list(scenario.meanwhile)
         for to, count in scenario.sms_used.items():
             for serial in range(count):
                 self.desk.send_app_links(
@@ -66,6 +74,26 @@ class World:
             if job.id not in self._before
         ]
 
+    def heard(self, phrases: Sequence[str]) -> None:
+        """The caller hears these phrases (keys): post what is paid at that moment."""
+        for payment in [each for each in self._meanwhile if each.phrase in phrases]:
+            self._meanwhile.remove(payment)
+            self.pay(payment.number, payment.amount)
+
+    def pay(self, number: str, amount: int | None = None) -> None:
+        """Post a payment of the oldest open bill of a line: `amount` rials, or what is to pay."""
+        bill = self.desk.opening(parse_number(number)).open_bills[0]
+        self._payments += 1
+        receipt = self.desk.receive_payment(
+            f"paid-{self._payments}",
+            bill.bill_id,
+            bill.payment_id,
+            amount or bill.payable,
+            "transfer",
+            NOW,
+        )
+        assert self.desk.post_payment(receipt.payment).status == "posted"
+
     def _names(self, job: outbox.Job) -> bool | None:
         """Whether names go out with it; for an image that is asked for, its request knows."""
         if job.kind != "sms.email_link":
@@ -85,10 +113,3 @@ class World:
         self.clock.advance(10)
         jobs = outbox.claim(self.database, "test", self.clock.now(), lease_s=1, limit=1000)
         return sorted((job for job in jobs if job.kind in ORDERS), key=lambda job: job.id)
-
-    def _pay(self, number: str) -> None:
-        for bill in self.desk.opening(parse_number(number)).open_bills:
-            receipt = self.desk.receive_payment(
-                f"paid-{bill.id}", bill.bill_id, bill.payment_id, bill.payable, "transfer", NOW
-            )
-            assert self.desk.post_payment(receipt.payment).status == "posted"

@@ -211,6 +211,37 @@ def test_any_ids_make_a_readable_barcode(bill_id, payment_id):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_to_be_paid_is_on_the_sheet_however_many_rows_are_above_it(language):
+    """Carried here, paid in part, carried on: six rows, the last of them whole and in the brand."""
+    view = dataclasses.replace(
+        VIEW,
+        amount=20_450,
+        lines=(("charges", 20_000), ("carried", 450)),
+        paid=2_550,
+        payable=17_000,
+        remainder=900,
+    )
+    _, rows = pixels(render(view, language, CATALOGUE).png)
+    # Just inside the table's start edge, from its top (174 pt) to its end (266 pt).
+    edge = 1200 - 52 if language in ("fa", "ar") else 52
+    brand = [y for y in range(2 * 174, 2 * 266) if rows[y][edge] == 0x0B]
+    assert len(brand) >= 28
+    assert brand == list(range(brand[0], brand[0] + len(brand)))
+
+
+def test_a_remainder_that_the_next_bill_asks_for_already_is_on_the_sheet():
+    """Every rial of the bill is paid, to be paid or carried on."""
+    bill = Bill(
+        1, 1, VIEW.number, "fixed", 5, 1405, 17_450, 4_000, 0,
+        VIEW.bill_id, VIEW.payment_id, VIEW.due_date, "open", carried_out=450,
+    )  # fmt: skip
+    line = Line(1, VIEW.number, "fixed", "fa", None, "", "")
+    view = BillView.of(line, bill, names=False)
+    assert (view.paid, view.payable, view.remainder) == (4_000, 13_000, 450)
+    assert view.paid + view.payable + view.remainder == view.amount
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_small_enough_for_a_phone(language):
     """A PNG stays below 200 KB and a PDF below 60 KB, also with the longest figures."""
     view = dataclasses.replace(

@@ -16,7 +16,7 @@ from billing.database import Database
 from billing.desk import Desk
 from billing.email_requests import Answer
 from billing.entities import Bill
-from billing.errors import InvalidNumber, Limited
+from billing.errors import BillPaid, InvalidNumber, Limited
 from billing.limits import Limits
 from billing.links import Links
 
@@ -183,6 +183,56 @@ def test_at_the_limit_nothing_is_written(
     assert [kind for kind, _ in jobs()] == ["sms.bill"]
     with database.read() as conn:
         assert conn.execute(text("SELECT count(*) FROM email_requests")).scalar() == 0
+
+
+def _pay(desk: Desk, clock: FixedClock, bill: Bill, amount: int) -> None:
+    receipt = desk.receive_payment(
+        f"r{amount}", bill.bill_id, bill.payment_id, amount, "bank", clock.now()
+    )
+    assert desk.post_payment(receipt.payment).status == "posted"
+
+
+def test_a_paid_bill_is_not_promised(
+    database: Database, desk: Desk, clock: FixedClock, bill: Bill, jobs: Jobs
+) -> None:
+    """Paid since it was read: neither job nor e-mail request nor count is left of the order."""
+    _pay(desk, clock, bill, 17_000)
+    jobs()
+    for send in (desk.send_bill, desk.ask_email):
+        with pytest.raises(BillPaid):
+            send("k", bill, MOBILE, "fa", False, FIXED, "c1")
+    assert jobs() == []
+    with database.read() as conn:
+        for table in ("email_requests", "sms_counters"):
+            assert conn.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+
+
+def test_what_was_promised_before_the_payment_stands(
+    desk: Desk, clock: FixedClock, bill: Bill, jobs: Jobs
+) -> None:
+    """The same step again succeeds after the payment; of a bill paid in part the rest is sent."""
+    sends = (("a", desk.send_bill), ("b", desk.ask_email))
+    for key, send in sends:
+        assert send(key, bill, MOBILE, "fa", False, FIXED, "c1")
+    _pay(desk, clock, bill, 4_000)
+    assert desk.send_bill("c", bill, MOBILE, "fa", False, FIXED, "c1")
+    (rest,) = desk.opening(FIXED).open_bills
+    _pay(desk, clock, rest, 13_000)
+    for key, send in sends:
+        assert send(key, bill, MOBILE, "fa", False, FIXED, "c1") is False
+    assert [kind for kind, _ in jobs()].count("sms.bill") == 2
+
+
+def test_an_opening_says_what_is_owed_in_all(
+    desk: Desk, clock: FixedClock, bill: Bill, load: Callable[..., None]
+) -> None:
+    """Open bills and remainders, as in the ledger; nothing for a line without a bill."""
+    assert desk.opening(FIXED).owed == 17_450
+    _pay(desk, clock, bill, 17_000)
+    opening = desk.opening(FIXED)
+    assert (opening.open_bills, opening.owed) == ([], 450)
+    load(["02188776601,fixed,A,B,fa,,,,"], [])
+    assert desk.opening("02188776601").owed == 0
 
 
 def test_one_step_at_the_same_moment_sends_once(

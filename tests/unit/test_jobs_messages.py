@@ -20,7 +20,7 @@ from billing.outbox import Job
 from gateways.errors import Permanent, Temporary
 from gateways.mail import Mail
 from gateways.sms import SmsReceipt
-from jobs.bill_image import BillView
+from jobs.bill_image import BillView, render
 from jobs.daily_report import DailyReport
 from jobs.messages import Messages
 from jobs.postings import Postings
@@ -101,6 +101,12 @@ class House:
         outbox.done(self.database, [job], self.clock.now())
         return job
 
+    def pay(self, bill, amount=None) -> None:
+        """Post a payment of the bill: so many rials, or all that is to pay."""
+        amount = amount or bill.payable
+        self.desk.receive_payment("p1", bill.bill_id, bill.payment_id, amount, "app", NOW)
+        self.run("billing")
+
     def text(self) -> str:
         return self.sent.sms[-1][1]
 
@@ -135,16 +141,62 @@ def test_a_stranger_gets_no_names(house, language):
     assert "Ahmadi" not in house.text()
 
 
-def test_a_bill_paid_meanwhile_is_not_sent(house):
-    """IDs sent after the payment would only be paid once more."""
+@pytest.mark.parametrize("language", ["fa", "ar", "ru", "en"])
+def test_a_bill_paid_meanwhile_is_not_sent(house, language):
+    """IDs sent after the payment would only be paid once more: an SMS says that it is paid."""
     bill = house.bill
-    house.desk.send_bill("k", bill, TO, "fa", True, FIXED, "call-1")
-    house.desk.receive_payment("p1", bill.bill_id, bill.payment_id, bill.payable, "app", NOW)
-    house.run("billing")
+    house.desk.send_bill("k", bill, TO, language, True, FIXED, "call-1")
+    house.desk.ask_email("k2", bill, TO, language, True, FIXED, "call-1")
+    house.pay(bill)
     for job in outbox.claim(house.database, "t", NOW, 60, queue="sms"):
         house.handlers[job.kind](job)
-    assert len(house.sent.sms) == 1
-    assert bill.payment_id not in house.text()
+    sms, link, confirmation = house.sent.sms
+    paid = {"number": FIXED, "period": 8, "year": 1405, "amount": 1_234_000}
+    text = load_catalogue().text(Phrase("sms_bill_paid", **paid), language)
+    assert (sms, link) == ((TO, text, "k"), (TO, text, "k2"))
+    assert confirmation[2] == "payment_confirmation:1"
+    for _, message, _ in house.sent.sms:
+        assert bill.payment_id not in message
+        assert bill.bill_id not in message
+        assert "Ahmadi" not in message
+
+
+@pytest.mark.parametrize("language", ["fa", "ar", "ru", "en"])
+def test_the_image_of_a_bill_paid_meanwhile_is_not_mailed(house, language):
+    """The link was answered after the payment: a mail without picture, IDs and barcode says so."""
+    bill = house.bill
+    house.desk.ask_email("k", bill, TO, language, True, FIXED, "call-1")
+    house.run("sms")
+    house.pay(bill)
+    house.desk.answer_email_by_sms(TO, "who@example.org", "m1")
+    job = house.run("email")
+    ((mail, key),) = house.sent.mails
+    assert (mail.to, mail.language, key) == ("who@example.org", language, job.key)
+    assert mail.attachments == ()
+    assert bill.payment_id not in mail.text
+    assert bill.bill_id not in mail.text
+    paid = {"number": FIXED, "period": 8, "year": 1405, "amount": 1_234_000}
+    assert mail.text == load_catalogue().text(Phrase("email_paid", **paid), language)
+
+
+def test_the_image_of_a_bill_paid_in_part_asks_for_the_rest(house, monkeypatch):
+    """The picture and the mail hold the new IDs, and what has been paid."""
+    shown = []
+    monkeypatch.setattr(
+        "jobs.messages.render",
+        lambda view, *args, **kwargs: shown.append(view) or render(view, *args, **kwargs),
+    )
+    bill = house.bill
+    house.desk.ask_email("k", bill, TO, "en", True, FIXED, "call-1")
+    house.pay(bill, 234_000)
+    house.desk.answer_email_by_sms(TO, "who@example.org", "m1")
+    house.run("email")
+    ((mail, _),) = house.sent.mails
+    ((view,), rest) = (shown, house.bill)
+    assert rest.payment_id != bill.payment_id
+    assert rest.payment_id in mail.text
+    assert bill.payment_id not in mail.text
+    assert (view.paid, view.payable, view.barcode) == (234_000, 1_000_000, rest.barcode)
 
 
 def test_the_app_links(house):

@@ -116,6 +116,13 @@ def test_bill_by_sms_takes_two_parts_at_most(language: str) -> None:
     assert len(CATALOGUE.text(phrase, language)) <= (306 if language == "en" else 134)
 
 
+@every_language
+def test_sms_about_a_paid_bill_takes_two_parts_at_most(language: str) -> None:
+    """Who asked for a bill and gets the news that it is paid is not sent more than the bill."""
+    phrase = Phrase("sms_bill_paid", number="+982188776655", period=8, year=1405, amount=1_290_000)
+    assert len(CATALOGUE.text(phrase, language)) <= (160 if language == "en" else 134)
+
+
 def test_english_sms_stays_in_gsm_7() -> None:
     """English texts hold only characters of the GSM alphabet, so that a part takes 160."""
     for key in CATALOGUE.keys:
