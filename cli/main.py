@@ -16,6 +16,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # quick and a process that must patch sockets first has not imported any.
 COMMANDS = {
     "call": "cli.call",
+    "cdr": "cli.cdr",
     "completion": "cli.completion",
     "config": "cli.config",
     "dashboard": "cli.dashboard",
