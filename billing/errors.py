@@ -61,3 +61,11 @@ class InvalidAddress(BillingError, ValueError):
 
 class InvalidPayment(BillingError, ValueError):
     """A payment report is malformed (not: unknown bill, which is parked)."""
+
+
+class InvalidCdr(BillingError, ValueError):
+    """A text is no call record of FreeSWITCH's; the text says what is missing or wrong."""
+
+
+class CdrConflict(KeyConflict):
+    """A call record came again with other content; the first one stays."""

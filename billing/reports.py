@@ -9,18 +9,24 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
+from billing import cdrs
+from billing.cdr_matching import mismatches
 from billing.database import Database
 from billing.schema import calls, entries, outbox, payments, postings
 
 
-def daily(database: Database, day: date, timezone: str = "Asia/Tehran") -> dict[str, Any]:
+def daily(
+    database: Database, day: date, timezone: str = "Asia/Tehran", *, now: datetime | None = None
+) -> dict[str, Any]:
     """Return the figures of a civil day; counts, and money in rials. No personal data.
 
     - ``calls``: ``count`` of those begun; ``outcomes`` and ``methods`` (ways to pay) by name;
     - ``messages``: by kind of job of the queues sms and email, how many ``done`` and ``failed``;
     - ``payments``: received, by channel: ``count`` and ``amount``;
     - ``posted``: moved in the ledger, by kind of posting: ``count`` of postings and ``amount``;
-    - ``parked``: waiting for a person now, whatever day they came: ``count`` and ``amount``.
+    - ``parked``: waiting for a person now, whatever day they came: ``count`` and ``amount``;
+    - ``cdrs``: call records of the switches: ``count``, and ``mismatches`` with the journals by
+      kind (see `billing.cdr_matching`) as of ``now`` (by default the end of the day).
 
     Raises:
         ValueError: the time zone is unknown.
@@ -63,7 +69,13 @@ def daily(database: Database, day: date, timezone: str = "Asia/Tehran") -> dict[
             "parked": _parked(conn),
         }
 
-    return database.query(work)
+    found = mismatches(database, *span, now or span[1], limit=0)
+    return database.query(work) | {
+        "cdrs": {
+            "count": cdrs.count(database, *span),
+            "mismatches": {kind: number for kind, number in found.counts.items() if number},
+        }
+    }
 
 
 def _within(

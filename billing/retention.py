@@ -1,18 +1,26 @@
 """Forgetting what is no longer needed: destinations of messages that were sent long ago (A9).
 
 Bills, payments, ledger and journals stay; what goes are finished outbox rows (they hold mobile
-numbers and e-mail addresses), answered or expired e-mail requests, counters of past days, and
-missed calls, called back or not: nobody is called back after so long.
+numbers and e-mail addresses), answered or expired e-mail requests, counters of past days, missed
+calls, called back or not (nobody is called back after so long), and the whole text of the switches'
+call records, whose facts stay as the journals do.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_, update
 
 from billing.database import Database
-from billing.schema import email_requests, inbound_messages, missed_calls, outbox, sms_counters
+from billing.schema import (
+    cdrs,
+    email_requests,
+    inbound_messages,
+    missed_calls,
+    outbox,
+    sms_counters,
+)
 
 _BATCH = 1000
 
@@ -36,7 +44,21 @@ def forget(database: Database, before: datetime) -> dict[str, int]:
             (missed_calls, missed_calls.c.missed_at < before),
             (sms_counters, sms_counters.c.span < day),
         )
-    }
+    } | {cdrs.name: _strip_records(database, before)}
+
+
+def _strip_records(database: Database, before: datetime) -> int:
+    key = tuple_(*cdrs.primary_key.columns)
+    batch = (
+        select(*cdrs.primary_key.columns)
+        .where(cdrs.c.raw.is_not(None), cdrs.c.received_at < before)
+        .limit(_BATCH)
+    )
+    statement = update(cdrs).where(key.in_(batch)).values(raw=None)
+    stripped = 0
+    while count := database.write(lambda conn: conn.execute(statement).rowcount):
+        stripped += count
+    return stripped
 
 
 def _drain(database: Database, table: Table, condition: ColumnElement[bool]) -> int:

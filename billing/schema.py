@@ -507,6 +507,48 @@ missed_calls = Table(
 )
 """Calls that heard only an apology, for operations to call back."""
 
+# -- what the switches say (CDRs) --------------------------------------------------------------
+
+cdrs = Table(
+    "cdrs",
+    metadata,
+    Column("core_uuid", Text, primary_key=True),
+    Column("uuid", Text, primary_key=True),
+    Column("leg", Text, primary_key=True),
+    Column("switch", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("caller", Text),
+    Column("dialled", Text),
+    Column("started_at", Instant, nullable=False),
+    Column("answered_at", Instant),
+    Column("ended_at", Instant, nullable=False),
+    Column("billsec", BigInteger, nullable=False),
+    Column("hangup_cause", Text, nullable=False),
+    Column("hung_up_by", Text),
+    Column("flow", Text),
+    Column("offered", Integer, nullable=False),
+    # Moments of transfers, microseconds, separated by commas.
+    Column("handovers", Text, nullable=False, server_default=""),
+    Column("digest", Text, nullable=False),
+    # What is kept of the record's text, for as long as destinations are kept (keep_days).
+    Column("raw", Text),
+    Column("received_at", Instant, nullable=False),
+    CheckConstraint("leg IN ('a', 'b')", name="leg"),
+    CheckConstraint("direction IN ('inbound', 'outbound')", name="direction"),
+    CheckConstraint("hung_up_by IN ('switch', 'far end')", name="hung_up_by"),
+    CheckConstraint("offered IN (0, 1)", name="offered"),
+    CheckConstraint("billsec >= 0", name="billsec"),
+    Index("ix_cdrs_started_at", "started_at"),
+    Index("ix_cdrs_uuid", "uuid"),
+    Index(
+        "ix_cdrs_whole",
+        "received_at",
+        sqlite_where=text("raw IS NOT NULL"),
+        postgresql_where=text("raw IS NOT NULL"),
+    ),
+)
+"""One row per leg of a call, as the switch saw it; matched with the journals in `calls`."""
+
 IMMUTABLE = ("postings", "entries")
 """Tables whose rows nothing may change or remove: corrections are new entries."""
 

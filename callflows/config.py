@@ -110,6 +110,16 @@ def _region(value: str) -> str:
     return value
 
 
+METRICS_PORTS = 48
+"""Ports from the one of `metrics_listen` on; which process has which is in docs/metrics.md."""
+
+
+def _metrics_listen(value: str) -> str:
+    if int(_host_port(value).rpartition(":")[2]) not in range(1, 65536 - METRICS_PORTS + 1):
+        raise ValueError(f"expected a port of 1 to {65536 - METRICS_PORTS}: others follow it")
+    return value
+
+
 def _long_enough(value: SecretStr) -> SecretStr:
     # Several keys, separated by commas, while one is being replaced.
     for key in value.get_secret_value().split(","):
@@ -155,12 +165,18 @@ class Settings(BaseSettings):
         default_factory=lambda known: Path(known.get("state_dir", "var")) / "sounds",
         description="folder of the recordings; default: in state_dir",
     )
+    cdr_spool_dir: Path | None = Field(
+        None, description="the switch's disk spool of call records, taken in each minute"
+    )
     studio_dir: Path | None = Field(None, description="folder of recordings made in a studio")
 
     # where we listen
     worker_listen: HostPort = Field("127.0.0.1:8084", description="event socket of the worker")
     web_listen: HostPort = Field("127.0.0.1:8085", description="pages and HTTP end points")
     dashboard_listen: HostPort = Field("127.0.0.1:9181", description="the queue dashboard")
+    metrics_listen: Annotated[str, AfterValidator(_metrics_listen)] | None = Field(
+        None, description="metrics: first of 48 ports, one for each process; default: none"
+    )
     trusted_proxies: Annotated[int, Field(ge=0, le=9)] = Field(
         0, description="reverse proxies in front of the pages that set X-Forwarded-For"
     )
@@ -283,13 +299,17 @@ class Settings(BaseSettings):
     )
 
     keep_days: Annotated[int, Field(ge=1)] = Field(
-        90, description="days until destinations of sent messages are forgotten"
+        90,
+        description="days until destinations of messages and texts of call records are forgotten",
     )
 
     # who may speak to us (generated into state_dir/secrets/ where empty)
     payment_key: Key | None = Field(None, description="HMAC key of POST /payments")
     sms_inbound_key: Key | None = Field(None, description="HMAC key of POST /sms/inbound")
     link_key: Key | None = Field(None, description="HMAC key of the links in SMS")
+    cdr_password: Key | None = Field(
+        None, description="password of POST /cdr (user: callflows), also in mod_json_cdr's `cred`"
+    )
     dashboard_password: SecretStr | None = Field(
         None, description="password of the dashboard (user: callflows)"
     )

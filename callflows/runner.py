@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from billing.errors import Unavailable
 from callflows.call import Call, CallerGone, GaveUp, HandedOver
@@ -10,8 +12,15 @@ from callflows.flow import Flow, State, place_of
 
 log = logging.getLogger(__name__)
 
+Watch = Callable[[str, str, float], object]
+"""Is told flow, state and seconds each time that a call leaves a state."""
 
-def run(flow: Flow, call: Call, start: State | None = None) -> str:
+
+def _unwatched(_flow: str, _state: str, _seconds: float) -> None:
+    """Where nobody measures."""
+
+
+def run(flow: Flow, call: Call, start: State | None = None, *, watch: Watch = _unwatched) -> str:
     """Run a flow from `start` (its initial state by default) to its end; returns how it ended.
 
     The answer is one of "completed" (we ended the call), "transferred", "caller_gone" or
@@ -24,6 +33,7 @@ def run(flow: Flow, call: Call, start: State | None = None) -> str:
         while True:
             call.journal.enter(current.__name__)
             call.channel.keep(place_of(flow, current.__name__, call.language))
+            entered = time.monotonic()
             try:
                 following = current(call)
             except GaveUp as why:
@@ -35,6 +45,8 @@ def run(flow: Flow, call: Call, start: State | None = None) -> str:
                 call.journal.event("trouble", error=type(error).__name__)
                 following = None if failed else flow.trouble(call)
                 failed = True
+            finally:
+                watch(flow.name, current.__name__, time.monotonic() - entered)
             if following is None:
                 call.hangup()
                 return "trouble" if failed else "completed"

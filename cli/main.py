@@ -17,6 +17,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
     "call": "cli.call",
     "campaign": "cli.campaign",
+    "cdr": "cli.cdr",
     "completion": "cli.completion",
     "config": "cli.config",
     "dashboard": "cli.dashboard",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from prometheus_client import CollectorRegistry
 
 from billing.announcing import Announcements
 from billing.calendars import Calendars
@@ -25,6 +26,7 @@ from gateways.http_sms import HttpSms
 from gateways.mail import MailGateway, SandboxMail
 from gateways.sms import SandboxSms, SmsGateway
 from gateways.smtp_mail import SmtpMail
+from jobs.cdr_spool import CdrSpool
 from jobs.daily_report import DailyReport
 from jobs.nudge import Nudger
 from jobs.retention import Retention
@@ -206,10 +208,21 @@ class Parts:
         """The daily forgetting."""
         return Retention(self.database, self.clock, self.settings.keep_days)
 
-    def ask_daily(self) -> None:
-        """What the relay asks for once a day."""
+    @cached_property
+    def cdr_spool(self) -> CdrSpool:
+        """Takes in the switch's disk spool of call records, where one is configured."""
+        return CdrSpool(self.database, self.clock, self.settings.cdr_spool_dir)
+
+    def chores(self) -> None:
+        """What the relay sees to between its looks."""
         self.daily_report.ask()
         self.retention.ask()
+        self.cdr_spool.look()
+
+    @cached_property
+    def registry(self) -> CollectorRegistry:
+        """The metrics of this process."""
+        return CollectorRegistry()
 
     @cached_property
     def timers(self) -> Timers:

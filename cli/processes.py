@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from callflows.config import LANGUAGES, ConfigError, Settings
+from cli import metrics
 from cli.parts import Parts, address
 from cli.worker import run_worker
 
@@ -26,6 +27,7 @@ def worker(settings: Settings) -> None:
                 len(faults),
                 language,
             )
+    metrics.serve_in_greenlet(settings, "worker", parts.registry)
     run_worker(parts, log.info)
 
 
@@ -41,9 +43,13 @@ def dialer(settings: Settings) -> None:
 def web(settings: Settings) -> None:
     """Pages and end points. The process is patched by gevent."""
     from web.app import create_app
+    from web.cdr import CdrIntake
+    from web.metrics import WebMetrics
     from web.server import serve
 
     parts = Parts(settings)
+    measured = WebMetrics(parts.registry)
+    metrics.serve_in_greenlet(settings, "web", parts.registry)
     app = create_app(
         desk=parts.desk,
         catalogue=parts.catalogue,
@@ -51,6 +57,8 @@ def web(settings: Settings) -> None:
         nudge=parts.nudge,
         payment_keys=keys_of(settings, "payment_key"),
         sms_keys=keys_of(settings, "sms_inbound_key"),
+        cdr=CdrIntake(parts.database, parts.clock, keys_of(settings, "cdr_password"), measured.cdr),
+        metrics=measured,
         language=settings.language,
         # Whoever can answer an SMS here is believed to be its receiver: only where all is play.
         sandbox=[parts.sms_folder, parts.mail_folder]
@@ -79,10 +87,13 @@ def dashboard(settings: Settings) -> None:
 
 def relay(settings: Settings) -> None:
     """Hands due outbox rows to RQ."""
+    from jobs.metrics import QueueCollector
     from jobs.relay import Relay
 
     parts = Parts(settings)
-    process = Relay(parts.database, settings.redis(), parts.clock, chores=parts.ask_daily)
+    process = Relay(parts.database, settings.redis(), parts.clock, chores=parts.chores)
+    parts.registry.register(QueueCollector(parts.database, parts.clock, lambda: process.leads))
+    metrics.serve_in_thread(settings, "relay", parts.registry)
     _stop_on_signal(process.stop)
     log.info("relay hands over what is due")
     process.run()
@@ -91,6 +102,7 @@ def relay(settings: Settings) -> None:
 def jobs(settings: Settings, queues: Sequence[str]) -> None:
     """Consumes some queues, the first one first."""
     from jobs.messages import Messages
+    from jobs.metrics import JobMetrics
     from jobs.postings import Postings
     from jobs.retrying import Retrying
     from jobs.worker import run_consumer
@@ -109,6 +121,7 @@ def jobs(settings: Settings, queues: Sequence[str]) -> None:
         operator=settings.operator_name,
     )
     postings = Postings(parts.desk, parts.nudge)
+    metrics.serve_in_thread(settings, "jobs", parts.registry)
     run_consumer(
         queues,
         database=parts.database,
@@ -121,6 +134,7 @@ def jobs(settings: Settings, queues: Sequence[str]) -> None:
             **parts.retention.handlers(),
         },
         retrying=Retrying(attempts=settings.max_attempts),
+        metrics=JobMetrics(parts.registry),
     )
 
 

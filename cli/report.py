@@ -30,5 +30,5 @@ def command(day: datetime | None) -> None:
     settings = settings_of()
     parts = Parts(settings)
     wanted = day.date() if day else datetime.now(UTC).astimezone(settings.zone).date()
-    report = reports.daily(parts.database, wanted, settings.timezone)
+    report = reports.daily(parts.database, wanted, settings.timezone, now=parts.clock.now())
     click.echo(json.dumps(report, ensure_ascii=False, indent=2, default=str))

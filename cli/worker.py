@@ -14,6 +14,7 @@ from callflows.bill_flow import BillFlow
 from cli.parts import Parts, address
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
+from esl_worker.metrics import WorkerMetrics
 from esl_worker.server import WorkerServer
 from esl_worker.worker import Worker
 
@@ -27,6 +28,7 @@ def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServ
     """
     settings = parts.settings
     journals = JournalWriter(Journal(parts.database))
+    metrics = WorkerMetrics(parts.registry)
     worker = Worker(
         parts.services,
         FLOWS,
@@ -37,12 +39,14 @@ def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServ
         language=settings.language,
         timers=parts.timers,
         live=live,
+        metrics=metrics,
     )
     server = WorkerServer(
         address(settings.worker_listen),
         worker,
         max_calls=settings.max_calls,
         connect_timeout_s=settings.connect_timeout_s,
+        metrics=metrics,
     )
     return server, journals
 

@@ -11,15 +11,19 @@ digits pressed during a plain playback are swallowed (measured; see docs/event-s
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from callflows.call import CallerGone, Digits, HandedOver, Prompt
 from callflows.flow import PREFIX
+from esl_worker.metrics import WorkerMetrics
 from esl_worker.session import (
     ChannelData,
     Command,
+    Reply,
+    ReplyTimeout,
     Session,
     execute_command,
     getvar_command,
@@ -59,9 +63,11 @@ class FreeSwitchChannel:
         "_answered",
         "_catalogue",
         "_kept",
+        "_metrics",
         "_place",
         "_prefix",
         "_session",
+        "_told_at",
         "caller",
         "dialled",
         "id",
@@ -69,9 +75,18 @@ class FreeSwitchChannel:
     )
 
     def __init__(
-        self, session: Session, data: ChannelData, catalogue: Catalogue, sounds_dir: Path
+        self,
+        session: Session,
+        data: ChannelData,
+        catalogue: Catalogue,
+        sounds_dir: Path,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._session = session
+        self._metrics = metrics or WorkerMetrics()
+        # When the switch last answered (monotonic); what follows until our next commands is the
+        # caller waiting for us. None before the first answer.
+        self._told_at: float | None = None
         self._catalogue = catalogue
         self._prefix = f"{sounds_dir}/"
         self._answered = data.answered
@@ -94,7 +109,7 @@ class FreeSwitchChannel:
         for part in self._parts(prompt):
             commands += self._lead(part.keys)
             commands.append(execute_command("playback", self._files(part)))
-        self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)
+        self._exchange(commands)
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
@@ -127,7 +142,7 @@ class FreeSwitchChannel:
                 raise ValueError(f"not an extension or context: {part!r}")
         commands = self._lead()
         commands.append(execute_command("transfer", f"{destination} XML {context}"))
-        if self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1].failed:
+        if self._exchange(commands)[-1].failed:
             return
         self._session.close()
         raise HandedOver
@@ -135,7 +150,7 @@ class FreeSwitchChannel:
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; a caller who is gone already is no error."""
         try:
-            self._session.exchange([execute_command("hangup", cause)], timeout_s=HANGUP_S)
+            self._exchange([execute_command("hangup", cause)], HANGUP_S)
         except CallerGone:
             return
 
@@ -184,15 +199,29 @@ class FreeSwitchChannel:
             ),
             getvar_command(RESULT),
         ]
-        return variable_of(self._session.exchange(commands, timeout_s=REPLY_TIMEOUT_S)[-1]) or ""
+        return variable_of(self._exchange(commands)[-1]) or ""
+
+    def _exchange(self, commands: list[Command], timeout_s: float = REPLY_TIMEOUT_S) -> list[Reply]:
+        """Send commands and wait for their answers; what a step took us is measured."""
+        if self._told_at is not None:
+            self._metrics.step(time.monotonic() - self._told_at)
+        try:
+            replies = self._session.exchange(commands, timeout_s=timeout_s)
+        except CallerGone as end:
+            self._metrics.broken(end)
+            raise
+        except ReplyTimeout:
+            self._metrics.error("reply_timeout")
+            raise
+        self._told_at = time.monotonic()
+        return replies
 
     def _finish(self, pressed: str, digits: Digits) -> str:
         if digits.secret:
-            self._session.exchange(
+            self._exchange(
                 [
                     execute_command("unset", RESULT),
                     execute_command("set", "sensitive_dtmf=false"),
-                ],
-                timeout_s=REPLY_TIMEOUT_S,
+                ]
             )
         return pressed

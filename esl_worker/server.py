@@ -16,6 +16,7 @@ from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
 from callflows.call import CallerGone
+from esl_worker.metrics import WorkerMetrics
 from esl_worker.session import ConnectionLost, ReplyTimeout, Session
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class WorkerServer(StreamServer):
         max_calls: int = 2000,
         connect_timeout_s: float = 5.0,
         reply_timeout_s: float = 30.0,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self.max_calls = max_calls
         self.connect_timeout_s = connect_timeout_s
@@ -48,6 +50,8 @@ class WorkerServer(StreamServer):
         self.refused = 0
         """How many calls have been refused since the start."""
         self._handler = handler
+        self._metrics = metrics or WorkerMetrics()
+        self._metrics.watch(lambda: self.active, max_calls)
         self._running: set[gevent.Greenlet[..., None]] = set()
         self._spare = -1
         self._unreported: dict[str, int] = {}
@@ -120,12 +124,17 @@ class WorkerServer(StreamServer):
             look = not session.uuid and not end.reason.startswith("protocol error")
             level = logging.INFO if look else logging.WARNING
             log.log(level, "call %s from %s: %s", session.uuid or "?", address, end)
+            if not look:
+                self._metrics.error("connect")
         except CallerGone:
             log.debug("call %s: the caller has gone", session.uuid)
         except ReplyTimeout as end:
             log.warning("call %s from %s: %s", session.uuid or "?", address, end)
+            if not session.uuid:
+                self._metrics.error("connect")
         except (Exception, gevent.Timeout):
             log.exception("call %s: the conversation failed", session.uuid)
+            self._metrics.error("handler")
         finally:
             session.close()
 
@@ -166,6 +175,7 @@ class WorkerServer(StreamServer):
             for reason, count in self._unreported.items():
                 if count:
                     log.warning("refused %d calls: %s", count, reason)
+                    self._metrics.ended("refused", count)
             self._unreported = dict.fromkeys(self._unreported, 0)
             gevent.sleep(1.0)
         self._unreported = {}

@@ -301,6 +301,7 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         "connect_timeout_s",
         "connected",
         "on_event",
+        "opened_at",
         "reply_timeout_s",
         "session_data",
         "sock",
@@ -323,6 +324,8 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         self.on_event = on_event
         self.session_data: ChannelData | None = None
         self.connected = True
+        # Seconds (monotonic): where a call's set-up begins.
+        self.opened_at = time.monotonic()
         self._busy = False
         self._end = ""  # "" while the session lives, else "caller" or why the connection was lost
         self._reader = FrameReader(max_body=MAX_BODY_BYTES)

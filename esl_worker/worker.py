@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from callflows.services import Services
 from esl_worker.call import RESULT, FreeSwitchChannel
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
+from esl_worker.metrics import WorkerMetrics
 from esl_worker.session import ChannelData, Session
 from sounds import Catalogue
 
@@ -52,6 +54,7 @@ class Worker:
         language: Language = "fa",
         timers: Timers | None = None,
         live: LiveCalls | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._live = live if live is not None else LiveCalls()
         self._services = services
@@ -62,6 +65,7 @@ class Worker:
         self._journals = journals
         self._language = language
         self._timers = timers or Timers()
+        self._metrics = metrics or WorkerMetrics()
 
     def __call__(self, session: Session) -> None:
         """Serve one call; returns when it is over. Raises nothing that a caller can cause."""
@@ -70,11 +74,12 @@ class Worker:
             with self._live.during(data.get("Core-UUID") or "", session):
                 self._serve(session, data)
         except CallerGone:
+            self._metrics.ended("abandoned")
             log.info("the caller was gone before the conversation began")
 
     def _serve(self, session: Session, data: ChannelData) -> None:
         logs.call_id.set(data.uuid)
-        channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir)
+        channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir, self._metrics)
         place = {
             f"{PREFIX}{name}": value
             for name in PLACE
@@ -90,6 +95,7 @@ class Worker:
         if maker is None:
             log.warning("no flow serves the number %s", channel.dialled)
             channel.hangup(UNKNOWN_NUMBER)
+            self._metrics.ended("unknown_number")
             return
         known = next((each for each in LANGUAGES if each == language), None)
         call = Call(
@@ -109,11 +115,13 @@ class Worker:
             start = self._resumed(flow, call, place) if place else None
             if start is not None:
                 channel.typed = typed
-            outcome = run(flow, call, start)
+            self._metrics.setup(time.monotonic() - session.opened_at)
+            outcome = run(flow, call, start, watch=self._metrics.state)
         except CallerGone:
             outcome = "caller_gone"
         finally:
             self._journals.end(call, clock.now(), outcome, flow.line_id)
+            self._metrics.ended(outcome)
             log.info("call ended: %s", outcome)
 
     def _resumed(self, flow: Flow, call: Call, place: Mapping[str, str]) -> State | None:

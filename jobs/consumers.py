@@ -35,6 +35,7 @@ from billing.errors import Unavailable
 from billing.outbox import Job
 from gateways.errors import Permanent, Temporary
 from jobs.handover import JOB_TIMEOUT_S, show_failed, withdraw
+from jobs.metrics import JobMetrics
 from jobs.retrying import Retrying
 from jobs.stopping import Stop
 
@@ -80,6 +81,7 @@ class Consumer:
         name: str,
         retrying: Retrying = Retrying(),  # noqa: B008 - immutable
         lease_s: float = LEASE_S,
+        metrics: JobMetrics | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -88,6 +90,8 @@ class Consumer:
         self._name = name
         self._retrying = retrying
         self._lease_s = lease_s
+        self._metrics = metrics or JobMetrics()
+        self._begun = 0.0
         self._stopping = Stop()
 
     def stop(self) -> None:
@@ -155,6 +159,7 @@ class Consumer:
 
     def _do(self, job: Job) -> str | None:
         """Do one row and mark it; gives the reason if it was given up."""
+        self._begun = time.monotonic()
         if job.attempts > _FATAL * self._retrying.attempts:
             return self._give_up(job, "its consumers died")
         handler = self._handlers.get(job.kind)
@@ -172,6 +177,7 @@ class Consumer:
             # A bug, or RQ's alarm for a job that hangs. Its text may hold personal data.
             return self._put_off(job, _place(fault), None)
         self._mark_done(job)
+        self._count(job, "done")
         _log.info("job %s: %s done", job.id, job.kind)
         return None
 
@@ -195,14 +201,21 @@ class Consumer:
         if at is None:
             return self._give_up(job, reason)
         outbox.retry_later(self._database, job, reason, at)
+        self._count(job, "put_off")
         wait = (at - now).total_seconds()
         _log.warning("job %s: %s again in %.0f s: %s", job.id, job.kind, wait, reason)
         return None
 
     def _give_up(self, job: Job, reason: str) -> str:
         outbox.fail(self._database, job, reason, self._clock.now())
+        self._count(job, "given_up")
         _log.error("job %s: %s given up: %s", job.id, job.kind, reason)
         return reason
+
+    def _count(self, job: Job, result: str) -> None:
+        # A kind that nobody knows is text from the database: labels are bounded.
+        kind = job.kind if job.kind in self._handlers else "unknown"
+        self._metrics.tried(job.queue, kind, result, time.monotonic() - self._begun)
 
     def _tell_redis(self, command: Callable[..., None], *arguments: object) -> None:
         """What makes the queues look right; the rows are right without it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from billing import outbox, reports
+from billing.cdr_matching import GRACE
 from billing.clock import Clock
 from billing.database import Database
 from billing.outbox import Job
@@ -59,7 +60,8 @@ class DailyReport:
             for day in missing:
                 if day >= first_day or day == today - timedelta(days=1):
                     payload = {"day": day.isoformat()}
-                    outbox.put(conn, f"daily:{day}", "reports", "daily", payload, now)
+                    at = self._settled(day)
+                    outbox.put(conn, f"daily:{day}", "reports", "daily", payload, now, at)
 
         self._database.write(work)
         self._asked = today
@@ -67,10 +69,15 @@ class DailyReport:
     def _file(self, day: date) -> Path:
         return self._folder / f"{day}.json"
 
+    def _settled(self, day: date) -> datetime:
+        """When the records of the day's last calls have had time to come."""
+        midnight = datetime.combine(day + timedelta(days=1), time(), self._zone)
+        return midnight.astimezone(UTC) + GRACE
+
     def write(self, job: Job) -> None:
         """Write the report of the row's day; the same day again replaces the file whole."""
         day = date.fromisoformat(job.payload["day"])
-        report = reports.daily(self._database, day, self._timezone)
+        report = reports.daily(self._database, day, self._timezone, now=self._clock.now())
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside = self._folder / f".{day}.{os.getpid()}"
         aside.write_text(json.dumps(report, ensure_ascii=False, indent=2, default=str) + "\n")

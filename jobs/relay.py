@@ -99,6 +99,11 @@ class Relay:
                 self._stopping.wait(pause)
         self._resign()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this is the relay that works, as of its last look."""
+        return self._leads
+
     def stop(self) -> None:
         """Make `run` return within `poll_s` seconds. May be called from a signal handler."""
         self._stopping.ask()

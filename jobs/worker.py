@@ -22,6 +22,7 @@ from billing.clock import Clock
 from billing.database import Database
 from jobs.consumers import LEASE_S, Consumer, Handler, install
 from jobs.handover import discard, rq_queue
+from jobs.metrics import JobMetrics
 from jobs.redis_client import connect
 from jobs.retrying import Retrying
 from jobs.stopping import Stop
@@ -127,6 +128,7 @@ def run_consumer(
     handlers: Mapping[str, Handler],
     retrying: Retrying = Retrying(),  # noqa: B008 - immutable
     lease_s: float = LEASE_S,
+    metrics: JobMetrics | None = None,
 ) -> None:
     """See to the jobs of some queues (the first is served first) until SIGTERM or SIGINT.
 
@@ -140,7 +142,14 @@ def run_consumer(
     redis = connect(redis_url)
     stopping = Stop()
     consumer = Consumer(
-        database, clock, redis, handlers, name=name, retrying=retrying, lease_s=lease_s
+        database,
+        clock,
+        redis,
+        handlers,
+        name=name,
+        retrying=retrying,
+        lease_s=lease_s,
+        metrics=metrics,
     )
     install(consumer)
 

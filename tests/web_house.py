@@ -36,7 +36,7 @@ number,period,year,amount,bill_id,payment_id,due_date
 class House:
     """The parts, and the client of the application."""
 
-    def __init__(self, folder, language="fa", clock=None, **settings):
+    def __init__(self, folder, language="fa", clock=None, cdr=None, **settings):
         self.clock = clock or FixedClock(NOW)
         self.database = Database(f"sqlite:///{folder}/web.db")
         self.database.migrate()
@@ -59,6 +59,7 @@ class House:
             nudge=self.nudge,
             payment_keys=[PAYMENT_KEY, "next-payment-key"],
             sms_keys=[SMS_KEY],
+            cdr=cdr and cdr(self),
             monotonic=lambda: self.seconds,
             **settings,
         )

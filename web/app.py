@@ -22,15 +22,17 @@ from billing.desk import Desk
 from billing.errors import Unavailable
 from sounds import Catalogue
 from web.api import ApiError
+from web.cdr import CdrIntake
 from web.email_page import EmailPages
 from web.inbound_sms import InboundSms
+from web.metrics import WebMetrics
 from web.payments import Payments
 from web.sandbox import Sandbox
 from web.signing import BadSignature
 from web.throttle import Throttle
 
 MAX_BODY_BYTES = 16 * 1024
-"""No request that we answer needs more."""
+"""No request that we answer needs more, save a switch's call record, which has its own limit."""
 
 _RETRY_AFTER_S = 10
 _log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ def create_app(
     nudge: Callable[[], None],
     payment_keys: Sequence[str],
     sms_keys: Sequence[str],
+    cdr: CdrIntake | None = None,
+    metrics: WebMetrics | None = None,
     language: str = "fa",
     sandbox: Sequence[Path] = (),
     trusted_proxies: int = 0,
@@ -58,6 +62,8 @@ def create_app(
         nudge: called after something was put in the outbox (`jobs.nudge.Nudger.nudge`).
         payment_keys: HMAC keys of the payment system, more than one while they are changed.
         sms_keys: HMAC keys of the SMS gateway, likewise.
+        cdr: takes the call records of switches; None: no such end point.
+        metrics: counts the requests; None: nothing does.
         language: of pages whose request is not known, where the browser asks for none of ours.
         sandbox: folders of sandbox gateways to show under /sandbox; empty: no such page.
         trusted_proxies: how many reverse proxies in front of us set X-Forwarded-For; with the
@@ -77,6 +83,9 @@ def create_app(
             app.wsgi_app, x_for=trusted_proxies, x_proto=0, x_host=0
         )
 
+    if metrics is not None:
+        # First, so that its time is the whole request's.
+        metrics.watch(app)
     inbound = InboundSms(desk, clock, nudge, sms_keys)
     app.register_blueprint(Payments(desk, clock, nudge, payment_keys).blueprint())
     app.register_blueprint(inbound.blueprint())
@@ -90,6 +99,8 @@ def create_app(
             per_token=Throttle(20, 600, monotonic),
         ).blueprint()
     )
+    if cdr is not None:
+        app.register_blueprint(cdr.blueprint())
     if sandbox:
         app.register_blueprint(Sandbox(tuple(sandbox), inbound).blueprint())
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import gevent
 from flask import Flask
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 CONNECTIONS = 1_000
 """Connections served at once; further ones wait in the listen queue."""
@@ -29,7 +33,7 @@ class _Handler(WSGIHandler):
         super().handle()
 
 
-def make_server(app: Flask, listen: tuple[str, int]) -> WSGIServer:
+def make_server(app: WSGIApplication, listen: tuple[str, int]) -> WSGIServer:
     """A server for `app` on (host, port); port 0 lets the system choose. Not yet started.
 
     It keeps no access log of its own: that would hold the tokens in the paths; the application

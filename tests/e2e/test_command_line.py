@@ -7,8 +7,8 @@ import json
 import pytest
 
 COMMANDS = [
-    "call", "campaign", "completion", "config", "dashboard", "demo", "import", "journal",
-    "payments", "phone", "queues", "report", "run", "sounds",
+    "call", "campaign", "cdr", "completion", "config", "dashboard", "doctor", "demo", "import",
+    "journal", "missed", "payments", "phone", "queues", "report", "run", "sounds",
 ]  # fmt: skip
 
 
@@ -18,6 +18,8 @@ COMMANDS = [
         [],
         *([name] for name in COMMANDS),
         ["sounds", "build"],
+        ["cdr", "take-in"],
+        ["cdr", "mismatches"],
         ["queues", "retry"],
         ["campaign", "create"],
         ["campaign", "dnc", "add"],
@@ -135,6 +137,7 @@ def test_type_ahead_through_the_whole_menu(furnished):
         (["call", "2000", "--keys", "4,x"], "answer 2 is 'x'"),
         (["call", "2000", "--language", "de"], "'de' is not one of"),
         (["call"], "Missing argument"),
+        (["cdr", "take-in", "nowhere"], "nowhere"),
         (["import"], "--lines"),
         (["import", "--lines", "nowhere.csv"], "nowhere.csv"),
         (["queues", "retry"], "--queue"),

@@ -26,6 +26,7 @@ def test_a_day_without_anything_is_all_zeros(database: Database) -> None:
         "payments": {},
         "posted": {},
         "parked": {"count": 0, "amount": 0},
+        "cdrs": {"count": 0, "mismatches": {}},
     }
 
 
@@ -66,6 +67,7 @@ def test_the_figures_of_a_day(database: Database, desk: Desk, clock: FixedClock)
             "payment": {"count": 1, "amount": 17_000},
         },
         "parked": {"count": 1, "amount": 17_000},
+        "cdrs": {"count": 0, "mismatches": {}},
     }
 
 

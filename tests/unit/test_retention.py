@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from billing import outbox, retention
+from billing import cdrs, outbox, retention
+from billing.cdr_document import parse
 from billing.schema import bills, email_requests, entries, inbound_messages, sms_counters
+from billing.schema import cdrs as records
 from billing.schema import outbox as rows
 from jobs.retention import Retention
+from tests import cdr_forms
 
 
 def count(database, table):
@@ -33,7 +37,7 @@ def test_old_destinations_are_forgotten_and_facts_stay(database, desk, clock):
 
     assert gone == {
         "outbox": len(jobs), "email_requests": 1, "inbound_messages": 1,
-        "missed_calls": 0, "sms_counters": gone["sms_counters"],
+        "missed_calls": 0, "sms_counters": gone["sms_counters"], "cdrs": 0,
     }  # fmt: skip
     assert gone["sms_counters"] > 0
     assert count(database, email_requests) == count(database, inbound_messages) == 0
@@ -52,6 +56,20 @@ def test_what_waits_or_failed_is_not_forgotten(database, desk, clock):
     clock.advance(timedelta(days=400).total_seconds())
     assert retention.forget(database, clock.now())["outbox"] == 0
     assert count(database, rows) == 2
+
+
+def test_the_text_of_old_call_records_goes_and_their_facts_stay(database, clock):
+    """Who called whom and when is in the journals, too; the rest of the record is not needed."""
+    cdr = parse(cdr_forms.body("gave-up"))
+    for number in range(3):
+        cdrs.store(database, replace(cdr, uuid=f"u{number}"), clock.now())
+        clock.advance(86_400)
+    assert retention.forget(database, clock.now() - timedelta(days=1.5))["cdrs"] == 2
+    assert retention.forget(database, clock.now() - timedelta(days=1.5))["cdrs"] == 0
+    with database.read() as conn:
+        rows_left = conn.execute(select(records.c.uuid, records.c.raw).order_by(records.c.uuid))
+        assert list(rows_left) == [("u0", None), ("u1", None), ("u2", cdr.raw)]
+    assert not cdrs.store(database, replace(cdr, uuid="u0"), clock.now())
 
 
 def test_asked_for_once_a_day(database, clock):

@@ -1,0 +1,76 @@
+"""Call records of the switches, kept once each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+# This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
+from sqlalchemy.dialects.postgresql import insert
+
+from billing.cdr_document import Cdr
+from billing.database import Database
+from billing.errors import CdrConflict
+from billing.schema import cdrs, to_microseconds
+
+_PUT = insert(cdrs).on_conflict_do_nothing().returning(cdrs.c.uuid)
+
+
+def store(database: Database, cdr: Cdr, now: datetime) -> bool:
+    """Keep a record, once for core UUID, call UUID and leg; committed when this returns.
+
+    Returns:
+        True when it is new, False when the same record was there already.
+
+    Raises:
+        CdrConflict: a record of this leg with other content is there; nothing was changed.
+        Unavailable: the database is locked or away.
+    """
+    row = {
+        "core_uuid": cdr.core_uuid,
+        "uuid": cdr.uuid,
+        "leg": cdr.leg,
+        "switch": cdr.switch,
+        "direction": cdr.direction,
+        "caller": cdr.caller,
+        "dialled": cdr.dialled,
+        "started_at": cdr.started_at,
+        "answered_at": cdr.answered_at,
+        "ended_at": cdr.ended_at,
+        "billsec": cdr.billsec,
+        "hangup_cause": cdr.hangup_cause,
+        "hung_up_by": cdr.hung_up_by,
+        "flow": cdr.flow,
+        "offered": int(cdr.offered),
+        "handovers": ",".join(str(to_microseconds(moment)) for moment in cdr.handovers),
+        "digest": cdr.digest,
+        "raw": cdr.raw,
+        "received_at": now,
+    }
+
+    def work(conn: Connection) -> bool:
+        if conn.execute(_PUT, row).one_or_none() is not None:
+            return True
+        kept = conn.execute(
+            select(cdrs.c.digest).where(
+                cdrs.c.core_uuid == cdr.core_uuid,
+                cdrs.c.uuid == cdr.uuid,
+                cdrs.c.leg == cdr.leg,
+            )
+        ).scalar_one()
+        if kept != cdr.digest:
+            raise CdrConflict(f"call {cdr.uuid} has a record with other content; it stays")
+        return False
+
+    return database.write(work)
+
+
+def count(database: Database, since: datetime, until: datetime) -> int:
+    """Return how many records there are of legs that began from ``since`` to before ``until``.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    statement = select(func.count()).where(cdrs.c.started_at >= since, cdrs.c.started_at < until)
+    return database.query(lambda conn: conn.execute(statement).scalar_one())
