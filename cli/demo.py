@@ -105,7 +105,6 @@ def command(speed: float) -> None:
         supervisor.start()
         supervisor.wait_until_ready()
         _place_calls(parts, lines, speed, tally)
-        _answer_emails(parts, lines, tally)
         _drain(parts, tally)
     _leave(parts, tally)
     _summary(parts, tally, time.monotonic() - began)
@@ -195,6 +194,8 @@ def _place_calls(parts: Any, lines: list[Line], speed: float, tally: Tally) -> N
             tally.calls.append({"call": channel.uuid, "title": title, "steps": steps})
             if narrator.unused:
                 tally.wrong.append(f"{title}: was not asked for {narrator.unused}")
+            if key == "5":
+                _answer_email(parts, line, tally)
             if key == "1":
                 _pay(parts, line, channel.variables.get("arrived"), tally)
 
@@ -250,31 +251,35 @@ def _post(parts: Any, path: str, key: str, report: Mapping[str, Any]) -> None:
     answer.raise_for_status()
 
 
-def _answer_emails(parts: Any, lines: list[Line], tally: Tally) -> None:
-    """Be the subscribers: answer the SMS with an address, or open its link and type one."""
+def _answer_email(parts: Any, line: Line, tally: Tally) -> None:
+    """Be the subscriber: answer the SMS with an address, or open its link and type one.
+
+    Waits for the mail, because a bill that is paid before gets no image any more.
+    """
     import requests
 
     from billing.numbers import parse_number
 
-    click.echo("\nSubscribers answer the SMS that asks for an e-mail address ...")
-    for number, line in enumerate(lines):
-        mobile = parse_number(line.mobile)
-        asked = _until(partial(_link_to, parts, mobile), PATIENCE_S)
-        link = _link_to(parts, mobile)
-        if not asked or link is None:
-            tally.wrong.append(f"{line.number}: no SMS with a link came")
-            continue
-        if number % 2:
-            page = requests.get(link, timeout=10)
-            sent = requests.post(link, data={"address": MAILBOX}, timeout=10)
-            sent.raise_for_status()
-            click.echo(f"  {line.language} {line.kind}: opened the link, typed an address")
-            (FOLDER / f"page-{line.language}.html").write_text(page.text)
-        else:
-            now = parts.clock.now().isoformat()
-            report = {"id": f"demo-{number}", "from": mobile, "text": MAILBOX, "received_at": now}
-            _post(parts, "/sms/inbound", "sms_inbound_key", report)
-            click.echo(f"  {line.language} {line.kind}: answered the SMS with an address")
+    mobile = parse_number(line.mobile)
+    _until(partial(_link_to, parts, mobile), PATIENCE_S)
+    link = _link_to(parts, mobile)
+    if link is None:
+        tally.wrong.append(f"{line.number}: no SMS with a link came")
+        return
+    before = len(list(_index(parts.mail_folder)))
+    if line.kind == "mobile":
+        page = requests.get(link, timeout=10)
+        requests.post(link, data={"address": MAILBOX}, timeout=10).raise_for_status()
+        (FOLDER / f"page-{line.language}.html").write_text(page.text)
+        click.echo("  the subscriber opened the link and typed an e-mail address")
+    else:
+        now = parts.clock.now().isoformat()
+        name = f"demo-{line.number}"
+        report = {"id": name, "from": mobile, "text": MAILBOX, "received_at": now}
+        _post(parts, "/sms/inbound", "sms_inbound_key", report)
+        click.echo("  the subscriber answered the SMS with an e-mail address")
+    if not _until(lambda: len(list(_index(parts.mail_folder))) > before, PATIENCE_S):
+        tally.wrong.append(f"{line.number}: no mail came")
 
 
 def _link_to(parts: Any, mobile: str) -> str | None:

@@ -239,7 +239,8 @@ def test_several_bills_are_offered(tmp_path: Path) -> None:
     told.house.add([], [f"{told.number},7,1405,50000,,,2026-10-01"])
     told.converse(
         told.channel(
-            [hears("announce_greeting", "open_bills", "bill_option", "bill_option"), presses("2"),
+            [hears("announce_greeting", "open_bills", "bill_option", "bill_option",
+                   "open_bills_keys"), presses("2"),
              hears("bill_summary_overdue"), presses(""), MENU, presses("8"),
              hears("announce_opted_out"), IsHungUp()]
         )

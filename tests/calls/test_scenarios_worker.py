@@ -8,6 +8,7 @@ import pytest
 
 from billing.journal import Journal as Store
 from callflows.bill_flow import BillFlow
+from callflows.call import Timers
 from callflows.scripted import HangsUp, Hears, IsHungUp, IsTransferred, Presses
 from esl_worker.journal import JournalWriter
 from esl_worker.server import WorkerServer
@@ -23,8 +24,9 @@ from tests.calls.test_scenarios_flow import matches
 from tests.calls.world import World
 
 CATALOGUE = load_catalogue()
-# A digit timer of seven seconds takes 35 ms: long beside the worker's own time for a step.
 SPEED = 200.0
+# So that silence is long beside the worker's own time for a step, also on a busy machine: 150 ms.
+TIMERS = Timers(first_digit_s=30.0, next_digit_s=10.0)
 SCRIPTED = {line.key for language in CATALOGUE.languages for line in CATALOGUE.script(language)}
 
 
@@ -40,6 +42,7 @@ class Place:
             CATALOGUE,
             folder,
             self.journals,
+            timers=TIMERS,
         )
         self.server = WorkerServer(("127.0.0.1", 0), worker)
         self.journals.start()
