@@ -79,10 +79,12 @@ def command(speed: float) -> None:
     began = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    environment = _environment()
-    os.environ.update(environment)
 
     from cli.main import settings_of
+
+    # The recordings are those that everybody here uses; all else is the demo's own.
+    os.environ.update(_environment(settings_of().sounds_dir))
+
     from cli.parts import Parts
     from cli.run import Supervisor
 
@@ -112,12 +114,13 @@ def command(speed: float) -> None:
         raise SystemExit(1)
 
 
-def _environment() -> dict[str, str]:
+def _environment(sounds_dir: Path) -> dict[str, str]:
     """The settings of the demo: a folder and ports of its own, and room for forty calls an hour."""
     ports = iter(_free_ports(2))
     web = f"127.0.0.1:{next(ports)}"
     given = {
         "state_dir": str(FOLDER / "state"),
+        "sounds_dir": str(sounds_dir),
         "database_url": f"sqlite:///{FOLDER / 'state' / 'callflows.db'}",
         "worker_listen": f"127.0.0.1:{next(ports)}",
         "web_listen": web,

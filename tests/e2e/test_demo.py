@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.conftest import COMMAND
 
 ROOT = Path(__file__).parents[2]
 # The database is where personal data belongs.
@@ -18,17 +22,16 @@ TRUTH = re.compile(r"callflows\.db")
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, sounds_dir):
     """The demo, run once in a folder of its own."""
-    import os
-    import subprocess
-
-    from tests.e2e.conftest import COMMAND
-
     folder = tmp_path_factory.mktemp("demo")
     shutil.copytree(ROOT / "conf" / "sample", folder / "conf" / "sample")
+    # As after `make sounds`, and with no configuration at all.
+    (folder / "var").mkdir()
+    (folder / "var" / "sounds").symlink_to(sounds_dir)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLFLOWS_")}
     done = subprocess.run(
         [*COMMAND, "demo"],
         cwd=folder,
-        env={**os.environ, "CALLFLOWS_SOUNDS_DIR": str(sounds_dir)},
+        env=clean,
         capture_output=True,
         text=True,
         timeout=110,
