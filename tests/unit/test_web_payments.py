@@ -135,13 +135,13 @@ def test_unknown_bill_is_taken_and_parked(home, ids):
         ({"note": "x"}, "note"),
     ],
 )
-def test_wrong_field_is_named(shared, changes, field):
+def test_wrong_field_is_named(home, changes, field):
     """A field that is missing, wrong or unknown is 422 and named; its value is not repeated."""
-    response = post(shared, report(shared, **changes))
+    response = post(home, report(home, **changes))
     assert response.status_code == 422, response.text
     assert response.json["error"]["field"] == field
     assert response.json["error"]["message"].startswith(f"{field}: ")
-    assert posted(shared) == []
+    assert posted(home) == []
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_no_content_is_an_error_of_ours(shared, changes):
     assert response.status_code in (200, 202, 400, 409, 422)
 
 
-def test_unsigned_or_wrongly_signed(shared):
+def test_unsigned_or_wrongly_signed(home):
     """Without a good signature nothing is even read: 401 for no header, other key, other body."""
-    good = json.dumps(report(shared)).encode()
-    now = shared.clock.now()
+    good = json.dumps(report(home)).encode()
+    now = home.clock.now()
     for body, headers in (
         (good, {}),
         (good, signed_headers("guess", good, now)),
@@ -186,10 +186,10 @@ def test_unsigned_or_wrongly_signed(shared):
         (good + b" ", signed_headers(PAYMENT_KEY, good, now)),
         (b"{", signed_headers("guess", b"{", now)),
     ):
-        response = shared.client.post("/payments", data=body, headers=headers)
+        response = home.client.post("/payments", data=body, headers=headers)
         assert response.status_code == 401
         assert response.json["error"]["code"] == "bad_signature"
-    assert posted(shared) == []
+    assert posted(home) == []
 
 
 def test_old_request_cannot_be_played_again(home):
