@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint sounds bench lock clean docs-images
+.PHONY: help demo run test test-freeswitch lint sounds bench bench-freeswitch lock clean docs-images
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.run sounds ## set up, call in four languages, settle in five ways; leaves var/demo/
 	@$(BIN)/callflows demo
@@ -27,6 +27,9 @@ test: $(VENV)/.dev ## all tests, linters and type checks
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
+test-freeswitch: $(VENV)/.dev ## every call scenario on a real FreeSWITCH (CALLFLOWS_TEST_FREESWITCH or PATH)
+	@$(BIN)/pytest tests/calls/test_scenarios_freeswitch.py
+
 lint: $(VENV)/.dev ## linters and type checks only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -35,6 +38,9 @@ lint: $(VENV)/.dev ## linters and type checks only
 
 bench: $(VENV)/.run $(VENV)-bench/.peers sounds ## the figures of docs/performance.md, with the peers in the same run
 	@$(BIN)/python -m bench --peers $(VENV)-bench/bin/python
+
+bench-freeswitch: $(VENV)/.dev $(VENV)-bench/.peers ## CPU of a call on a real FreeSWITCH, beside mod_lua and stock greenswitch
+	@$(BIN)/python -m bench.freeswitch --peers $(VENV)-bench/bin/python
 
 lock: $(VENV)/.dev ## pin the newest allowed versions, with hashes
 	@for set in requirements requirements-dev requirements-bench; do \

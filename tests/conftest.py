@@ -7,6 +7,7 @@ with the reason. A fresh database is a copy of a migrated one on either, which t
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import pwd
@@ -27,6 +28,7 @@ from billing.database import Database
 from billing.desk import Desk
 from billing.importing import import_bills, import_lines
 from billing.links import Links
+from sounds.build import build
 
 # A shared or slow machine must not fail a property by its clock.
 hypothesis.settings.register_profile("callflows", deadline=None)
@@ -42,6 +44,17 @@ _counter = itertools.count(1)
 def clock() -> FixedClock:
     """A clock that stands still at START until a test moves it."""
     return FixedClock(START)
+
+
+@pytest.fixture(scope="session")
+def sounds_dir() -> Path:
+    """All recordings; kept between runs, since only what has changed is built again."""
+    folder = Path(__file__).parents[1] / "var" / "test-sounds"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build(folder)
+    return folder
 
 
 class PostgresServer:

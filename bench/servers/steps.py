@@ -1,8 +1,14 @@
-"""The steps of the bare transport, the same for every server: six questions of one digit each."""
+"""The steps of the bare transport, the same for every server: six questions of one digit each.
 
-QUESTIONS = 6
+On a real switch (bench/freeswitch.py) there are five, with recordings that it can play.
+"""
+
+import os
+
+QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "6"))
+SOUNDS = os.environ.get("BENCH_SOUNDS", "/var/lib/callflows/sounds")
 PROMPT = "file_string://" + "!".join(
-    f"/var/lib/callflows/sounds/fa/menu/{name}.wav"
+    f"{SOUNDS}/fa/menu/{name}.wav"
     for name in ("one_system", "two_sms", "three_app", "four_read", "five_mail", "nine_again")
 )
 VARIABLE = "choice"

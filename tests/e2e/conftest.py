@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from sounds.build import build
 from tests.calls.scenario import BILLS, LINES
 
 ROOT = Path(__file__).parents[2]
@@ -25,17 +23,6 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
-
-
-@pytest.fixture(scope="session")
-def sounds_dir() -> Path:
-    """All recordings; kept between runs, since only what has changed is built again."""
-    folder = ROOT / "var" / "test-sounds"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        build(folder)
-    return folder
 
 
 @dataclass
