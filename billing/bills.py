@@ -131,6 +131,23 @@ def is_open(conn: Connection, bill: int) -> bool:
     return conn.execute(_STATUS, {"bill": bill}).scalar() == "open"
 
 
+_STANDING = select(bills.c.status, bills.c.paid, bills.c.carried_out).where(
+    bills.c.id == bindparam("bill")
+)
+
+
+def as_it_stands(conn: Connection, known: Bill) -> Bill | None:
+    """Return a bill that was read before as it is now; the same object if nothing has changed.
+
+    Three columns tell; the rest is read only if they differ. None for a bill that is gone.
+    """
+    row = conn.execute(_STANDING, {"bill": known.id}).one_or_none()
+    if row is not None and tuple(row) == (known.status, known.paid, known.carried_out):
+        return known
+    changed = view(conn, known.id)
+    return None if changed is None else changed.bill
+
+
 @dataclass(frozen=True, slots=True)
 class Debt:
     """What a bill asks for as it stands, read under its lock. Money is integer rials.

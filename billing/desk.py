@@ -79,6 +79,14 @@ class Desk:
         """
         return self._database.query(lambda conn: bills.view(conn, bill))
 
+    def as_it_stands(self, known: Bill) -> Bill | None:
+        """Return a bill read before as it is now; None for one that is gone.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        return self._database.query(lambda conn: bills.as_it_stands(conn, known))
+
     def line(self, line: int) -> Line | None:
         """Return a line by row id.
 

@@ -377,17 +377,17 @@ class BillFlow(Flow):
         if known is None:
             return None
         try:
-            view = self.desk.bill(known.id)
+            now = self.desk.as_it_stands(known)
         except Unavailable:
             # Payments are posted there, too: what was read last holds still.
             call.journal.event("not_read_again")
             return known
         place = self.opening.open_bills.index(known)
-        if view is None or view.bill.status == "paid":
+        if now is None or now.status == "paid":
             del self.opening.open_bills[place]
             return None
-        self.opening.open_bills[place] = view.bill
-        return view.bill
+        self.opening.open_bills[place] = now
+        return now
 
     def _bill_now(self, call: Call) -> Bill | None:
         """As `_read_again`; the caller hears what of it was paid during the call."""

@@ -78,11 +78,21 @@ class Flow:
     def __init__(self) -> None:
         self.context: dict[str, Any] = {}
         self.visits = 0
+        self._encoded: tuple[dict[str, Any], str] = ({}, "{}")
 
     @property
     def line_id(self) -> int | None:
         """The database id of the line that the call was about, for its journal."""
         return None
+
+    def encoded_context(self) -> str:
+        """The context as JSON; encoded again only when it has changed.
+
+        Values are replaced, never changed in place: else a change would not be seen.
+        """
+        if self.context != self._encoded[0]:
+            self._encoded = (dict(self.context), _ENCODER.encode(self.context))
+        return self._encoded[1]
 
     def restart(self) -> None:
         """Forget everything: the conversation begins anew."""
@@ -130,7 +140,7 @@ def place_of(flow: Flow, state_name: str, language: str) -> dict[str, str]:
         f"{PREFIX}state": state_name,
         f"{PREFIX}visits": str(flow.visits),
         f"{PREFIX}language": language,
-        f"{PREFIX}context": _ENCODER.encode(flow.context),
+        f"{PREFIX}context": flow.encoded_context(),
     }
 
 

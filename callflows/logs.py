@@ -19,6 +19,8 @@ call_id: ContextVar[str] = ContextVar("call_id", default="")
 # Libraries that tell at level INFO what nobody needs to know.
 CHATTY = ("alembic", "rq", "urllib3", "werkzeug")
 
+# What can be masked has digits, an @ or a value behind a name; most lines have none of these.
+_SUSPECT = re.compile(r"[\d@=:/]")
 _EMAIL = re.compile(r"[^\s@<>\"'=:,;]+@[^\s@<>\"',;]+\.[^\s@<>\"',;)]+")
 _LINK = re.compile(r"(/e/)[A-Za-z0-9_\-.~%]+")
 _SECRET = re.compile(
@@ -35,6 +37,8 @@ _LOCAL_DIGITS = re.compile(r"[۰-۹٠-٩]{7,}")
 
 def mask(text: str) -> str:
     """The text without telephone numbers, addresses and secrets."""
+    if not _SUSPECT.search(text):
+        return text
     text = _URL_PASSWORD.sub(r"\1***@", text)
     text = _SECRET.sub(r"\1\2***", text)
     text = _EMAIL.sub("***@***", text)

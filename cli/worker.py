@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,9 @@ def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServ
         connect_timeout_s=settings.connect_timeout_s,
         metrics=metrics,
     )
+    # What is there now stays for the process's life: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     return server, journals
 
 

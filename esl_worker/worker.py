@@ -122,7 +122,7 @@ class Worker:
         finally:
             self._journals.end(call, clock.now(), outcome, flow.line_id)
             self._metrics.ended(outcome)
-            log.info("call ended: %s", outcome)
+            log.info("call ended, %s", outcome)
 
     def _resumed(self, flow: Flow, call: Call, place: Mapping[str, str]) -> State | None:
         """The state that another worker was in; the beginning where that cannot be read."""

@@ -200,7 +200,7 @@ def test_a_database_that_is_away_keeps_nobody_from_paying(world, monkeypatch, ke
         raise Unavailable("away")
 
     (known,) = world.desk.opening(FIXED).open_bills
-    monkeypatch.setattr(world.desk, "bill", away)
+    monkeypatch.setattr(world.desk, "as_it_stands", away)
     channel = Answers(key, "1")
     call = Call(channel, Journal())
     run(BillFlow(world.services), call)
@@ -213,8 +213,10 @@ def test_a_database_that_is_away_keeps_nobody_from_paying(world, monkeypatch, ke
 def test_the_bill_is_read_again_only_where_it_matters(world, monkeypatch):
     """A call that orders an SMS reads the bill once, at its start: the order itself looks again."""
     reads = []
-    bill = world.desk.bill
-    monkeypatch.setattr(world.desk, "bill", lambda which: reads.append(which) or bill(which))
+    bill = world.desk.as_it_stands
+    monkeypatch.setattr(
+        world.desk, "as_it_stands", lambda which: reads.append(which) or bill(which)
+    )
     channel = Answers("2", "3", caller=MOBILE)
     run(BillFlow(world.services), Call(channel, Journal()))
     assert len(world.sent()) == 1

@@ -52,7 +52,7 @@ def test_a_worker_ends_calls_that_the_switch_has_lost(furnished):
         channel.hang_up()
         control.start()
         eventually(lambda: "has no such call any more" in logged())
-        eventually(lambda: "call ended: caller_gone" in logged())
+        eventually(lambda: "call ended, caller_gone" in logged())
         assert f"switch 127.0.0.1:{control.server_port}: connected" in logged()
         assert "pass word" not in logged()
         process.send_signal(signal.SIGTERM)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -417,3 +418,24 @@ def test_a_weak_secret_is_refused(secret: bytes) -> None:
     """At least sixteen bytes."""
     with pytest.raises(ValueError, match="16 bytes"):
         Links(secret)
+
+
+def test_a_bill_is_read_again_as_it_stands(desk: Desk) -> None:
+    """Unchanged: the same object; part-paid: new rest and payment ID; paid: says so; gone: None."""
+    (bill,) = desk.opening("02188776655").open_bills
+    assert desk.as_it_stands(bill) is bill
+    paid_at = datetime(2026, 11, 21, 8, tzinfo=UTC)
+    receipt = desk.receive_payment("r1", bill.bill_id, bill.payment_id, 5000, "app", paid_at)
+    desk.post_payment(receipt.payment)
+    part = desk.as_it_stands(bill)
+    assert part is not None
+    assert (part.status, part.paid) == ("open", 5000)
+    assert part.payment_id != bill.payment_id
+    receipt = desk.receive_payment(
+        "r2", part.bill_id, part.payment_id, part.payable, "app", paid_at
+    )
+    desk.post_payment(receipt.payment)
+    whole = desk.as_it_stands(part)
+    assert whole is not None
+    assert whole.status == "paid"
+    assert desk.as_it_stands(replace(bill, id=10**9)) is None
