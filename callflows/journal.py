@@ -15,7 +15,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from billing.journal import Step
-from sounds import Phrase
+from sounds import Phrase, Recording
 
 if TYPE_CHECKING:
     from callflows.call import Prompt
@@ -84,11 +84,15 @@ class Journal:
 
 def phrase_of(key: str, language: str, slots: dict[str, Any]) -> Phrase:
     """The phrase that a "heard" step tells of, to make its sentence from the catalogue again."""
-    restored = {
-        name: date.fromisoformat(value) if _is_date(value) else value
-        for name, value in slots.items()
-    }
-    return Phrase(key, **restored).spoken_in(language)
+    return Phrase(key, **{name: _restored(value) for name, value in slots.items()}).spoken_in(
+        language
+    )
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Recording.restored(value)
+    return date.fromisoformat(value) if _is_date(value) else value
 
 
 def _is_date(value: object) -> bool:
@@ -96,7 +100,10 @@ def _is_date(value: object) -> bool:
 
 
 def _plain(slots: Any) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in slots.items()
-    }
+    return {name: _plain_value(value) for name, value in slots.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return value.plain() if isinstance(value, Recording) else value

@@ -30,7 +30,7 @@ from jobs.cdr_spool import CdrSpool
 from jobs.daily_report import DailyReport
 from jobs.nudge import Nudger
 from jobs.retention import Retention
-from sounds import Catalogue, load_catalogue
+from sounds import Catalogue, Library, load_catalogue
 
 if TYPE_CHECKING:
     from esl_worker.switches import Switches
@@ -90,7 +90,12 @@ class Parts:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The phrases in four languages."""
-        return load_catalogue()
+        return load_catalogue().with_library(self.library)
+
+    @cached_property
+    def library(self) -> Library:
+        """The recordings of services and callers: lengths and texts."""
+        return Library(Path(self.settings.sounds_dir).resolve())
 
     @cached_property
     def services(self) -> Services:
