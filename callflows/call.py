@@ -15,9 +15,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from billing.entities import Language
+from callflows.connection import (
+    MUSIC,
+    Bridged,
+    Leg,
+    Recorded,
+    Recording,
+    Terms,
+    recording_name,
+)
 from callflows.journal import Journal
 from sounds import Phrase
 
@@ -133,6 +143,46 @@ class Channel(Protocol):
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; returns when the switch has agreed."""
+
+    def record(self, prompt: Prompt, name: str, terms: Recording) -> Recorded | None:
+        """Play a prompt, then record what the caller says; None for (almost) nothing.
+
+        The recording is kept even if the caller hangs up in it.
+        """
+
+    def bridge(self, legs: Sequence[Leg], terms: Terms) -> Bridged:
+        """Call all legs at once and connect the caller with the first that answers, to its end.
+
+        A connection that was made for a worker which died is not made again: how it went is told
+        to the worker that comes to the same place.
+        """
+
+    def wait(
+        self, music: Sequence[str], seconds: float, keys: str, look: Callable[[], bool]
+    ) -> str:
+        """Play music until `look` says yes, a key of `keys` comes, or the time is over.
+
+        `look` is asked again and again, at least between two pieces. Returns the key, or "".
+        """
+
+    def watch(self, look: Callable[[], object] | None) -> None:
+        """Have `look` called about each second while the switch is at work; None: no more.
+
+        `look` may use `limit`, `connected` and `insert`, and nothing else of the channel.
+        """
+
+    def limit(self, seconds: int | None, farewell_s: int) -> bool:
+        """Move the end: who is bridged to the caller is hung up in so many whole seconds, and the
+        caller's own leg `farewell_s` later. The switch sees to it, whatever becomes of us.
+
+        None takes the end away. False where the switch could not be told.
+        """
+
+    def connected(self) -> datetime | None:
+        """Since when the caller has been connected, in a running `bridge`; None: not (yet)."""
+
+    def insert(self, prompt: Prompt) -> bool:
+        """Play a prompt to the caller over whatever is heard now; False where that cannot be."""
 
 
 class Call:
@@ -275,6 +325,74 @@ class Call:
         pressed = self.channel.collect(played, Digits(first_s=seconds, next_s=1.0))
         if pressed:
             self.journal.pressed(pressed)
+
+    def record(
+        self,
+        prompt: Phrase | Sequence[Phrase],
+        name: str,
+        *,
+        most_s: int = 120,
+        silence_s: int = 5,
+    ) -> Recorded | None:
+        """Ask for a message and record it as `name`, below the recordings folder.
+
+        None where (almost) nothing was said. Callers hang up when they have said their message:
+        the recording is then kept, and this ends in CallerGone. So what it belongs to is written
+        before, with its name.
+        """
+        recording_name(name)
+        played = self._prompt((prompt,) if isinstance(prompt, Phrase) else tuple(prompt))
+        self.journal.heard(played)
+        recorded = self.channel.record(played, name, Recording(most_s, silence_s))
+        seconds = round(recorded.seconds, 1) if recorded is not None else 0.0
+        self.journal.event("recorded", name=name, seconds=seconds)
+        return recorded
+
+    def bridge(self, legs: Sequence[Leg], terms: Terms) -> Bridged:
+        """Play what has been said, then connect the caller with the first leg that answers.
+
+        Returns when the two have parted, or nobody has answered. Ends in CallerGone where the
+        caller has hung up.
+        """
+        self.flush()
+        codes = [leg.code for leg in legs]
+        self.journal.event("calling", whom=codes, limit_s=terms.limit_s)
+        bridged = self.channel.bridge(legs, terms)
+        self.journal.event(
+            "bridged", whom=bridged.code, cause=bridged.cause, seconds=round(bridged.seconds, 1)
+        )
+        return bridged
+
+    def wait_for(
+        self,
+        until: Callable[[], T | None],
+        *,
+        most_s: float,
+        music: Sequence[str] = MUSIC,
+        keys: str = "",
+    ) -> T | str | None:
+        """Play what has been said, then music until `until` gives something, and return that.
+
+        A key of `keys` ends it too, and is returned. None when `most_s` seconds have passed.
+        `until` is asked each second where the switch can be told to stop the music, else after
+        each piece of it, and once more at the end. It raises nothing that the flow does not mean:
+        an error in it is one of the state.
+        """
+        self.flush()
+        found = until()
+        if found is not None or most_s <= 0:
+            return found
+
+        def look() -> bool:
+            nonlocal found
+            found = until()
+            return found is not None
+
+        key = self.channel.wait(music, most_s, keys, look)
+        if key:
+            self.journal.pressed(key)
+            return key
+        return found if found is not None else until()
 
     def transfer(self, destination: str, context: str) -> None:
         """Play what has been said, then hand the call over.

@@ -364,8 +364,17 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         self.session_data = data
         return data
 
-    def exchange(self, commands: Sequence[Command], timeout_s: float | None = None) -> list[Reply]:
+    def exchange(
+        self,
+        commands: Sequence[Command],
+        timeout_s: float | None = None,
+        look: Callable[[], object] | None = None,
+        look_s: float = 1.0,
+    ) -> list[Reply]:
         """Write commands in one piece and return their answers, in order, when all have come.
+
+        ``look`` is called each ``look_s`` seconds until then; it must not use this session, and
+        what it raises is logged.
 
         Raises CallerGone as soon as the switch says that the call is over, ConnectionLost as soon
         as the connection ends, ReplyTimeout when ``timeout_s`` seconds have passed. An answer that
@@ -395,7 +404,11 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
             while len(replies) < count:
                 if self._end:
                     self._raise_end(stage, len(replies))
-                if not self._receive(deadline):
+                if look is None:
+                    received = self._receive(deadline)
+                else:
+                    received = self._watched(deadline, look, look_s)
+                if not received:
                     raise ReplyTimeout(seconds, len(replies))
             if len(replies) > count:
                 self._refuse("more answers than commands")
@@ -472,6 +485,19 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         if self._end:
             self._raise_end()
         self._busy = True
+
+    def _watched(self, deadline: float, look: Callable[[], object], look_s: float) -> bool:
+        """As `_receive`, with `look` called whenever nothing has come for ``look_s`` seconds."""
+        while not self._receive(min(deadline, time.monotonic() + look_s)):
+            if time.monotonic() >= deadline:
+                return False
+            try:
+                look()
+            except Exception:
+                log.exception("call %s: what watches it failed", self.uuid)
+            if self._end:
+                return True
+        return True
 
     def _receive(self, deadline: float) -> bool:
         """Wait for bytes and take them in; False when the deadline has passed."""
