@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, time as time_of_day
 from typing import TYPE_CHECKING, Any, Literal
 
 from billing.journal import Step
@@ -24,6 +24,7 @@ MASK = "•"
 # Steps of one worker's share of a call; far more than a caller can make.
 STEPS_A_LEG = 100_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME = re.compile(r"\d\d:\d\d")
 
 
 @dataclass(slots=True)
@@ -92,11 +93,11 @@ def phrase_of(key: str, language: str, slots: dict[str, Any]) -> Phrase:
 def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         return Recording.restored(value)
-    return date.fromisoformat(value) if _is_date(value) else value
-
-
-def _is_date(value: object) -> bool:
-    return isinstance(value, str) and _DATE.fullmatch(value) is not None
+    if not isinstance(value, str):
+        return value
+    if _DATE.fullmatch(value):
+        return date.fromisoformat(value)
+    return time_of_day.fromisoformat(value) if _TIME.fullmatch(value) else value
 
 
 def _plain(slots: Any) -> dict[str, Any]:
@@ -106,4 +107,6 @@ def _plain(slots: Any) -> dict[str, Any]:
 def _plain_value(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, time_of_day):
+        return value.isoformat(timespec="minutes")
     return value.plain() if isinstance(value, Recording) else value

@@ -50,14 +50,16 @@ PAUSES_MS = (100, 200, 300, 600, 900)
 
 _WRITTEN_TYPES = frozenset({"text", "id"})
 SLOT_TYPES = frozenset(
-    {"amount", "count", "digits", "phone", "date", "key", "period", "year", "recording"}
+    {"amount", "count", "digits", "phone", "date", "time", "key", "period", "year", "recording"}
     | _WRITTEN_TYPES
 )
 """What a slot can hold; ``text`` and ``id`` only in written phrases."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 # Folders of word recordings; a phrase of that name would mix its fragments with them.
-_WORD_FOLDERS = frozenset({"digit", "key", "number", "noun", "day", "month", "year", "period"})
+_WORD_FOLDERS = frozenset(
+    {"digit", "key", "number", "noun", "day", "month", "year", "period", "time"}
+)
 _DIGITS = re.compile(r"[0-9]{1,26}")
 _KEYPAD = frozenset("0123456789*#")
 
@@ -430,6 +432,7 @@ _SAY: dict[str, Callable[[Speech, Any, str | None], Names]] = {
     "digits": lambda words, value, noun: words.digits(_id(value)),
     "phone": lambda words, value, noun: words.phone(value),
     "date": lambda words, value, noun: words.date(value),
+    "time": lambda words, value, noun: words.time(value),
     "key": lambda words, value, noun: words.key(_key(value)),
     "period": lambda words, value, noun: words.period(_whole(value)),
     "year": lambda words, value, noun: words.year(_whole(value)),
@@ -447,6 +450,7 @@ _WRITE: dict[str, Callable[[Any, str | None, str], str]] = {
     "id": lambda value, noun, language: _id(value),
     "phone": lambda value, noun, language: written.phone(value, language),
     "date": lambda value, noun, language: written.date(value, language),
+    "time": lambda value, noun, language: written.time(value, language),
     "key": lambda value, noun, language: written.key(_key(value), language),
     "period": lambda value, noun, language: written.numerals(str(_period(value)), language),
     "year": lambda value, noun, language: written.numerals(str(_whole(value)), language),
