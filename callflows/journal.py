@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, time as time_of_day
+from datetime import date
+from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any, Literal
 
 from billing.journal import Step
