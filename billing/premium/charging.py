@@ -1,0 +1,428 @@
+"""A premium call's money while it runs: reserved ahead, charged at its end, never over (D8).
+
+The order of a call: `Charging.begin` when all is accepted and nothing costs yet, `connected` from
+where it costs, `extend` again and again ahead of the end of what is reserved, `ended`. A call that
+comes to nothing is `abandoned`. Each may be said again, by another worker too, and changes nothing
+then; whatever is killed between two of them, `sweep` resolves what is left. What a call costs is
+`billing.premium.rating` of the tariffs in its consent, and never more than what is reserved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, case, literal, select, update
+
+# This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
+from sqlalchemy.dialects.postgresql import insert
+
+from billing import outbox
+from billing.clock import Clock
+from billing.database import Database
+from billing.errors import BillingError, KeyConflict
+from billing.premium import call_records
+from billing.premium.consents import Consent, by_id
+from billing.premium.credit import Credit
+from billing.premium.schema import premium_calls, reservations
+from billing.premium.slices import Grant, Refused, Slices
+
+Status = Literal["begun", "connected", "charged", "free", "parked"]
+
+LONGEST_CALL_S = 7200
+SLICE_S = 120
+
+WAITING_S = 600
+"""How long a call may stay begun without a word: `waiting` renews it."""
+
+GRACE_S = 300
+"""How long after the end of its reserved time a connected call is left to those who serve it."""
+
+_SWEPT_AT_ONCE = 500
+_CLOCK_PUT_BACK = timedelta(seconds=10)
+_SECOND = timedelta(seconds=1)
+_CALL = premium_calls.c
+
+
+class UnknownCall(BillingError, LookupError):
+    """No premium call of this id was begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What was charged: ``seconds`` of use for ``amount`` rials. 0 rials: the call was free."""
+
+    seconds: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A premium call as it stands. ``held`` are rials reserved for it (open), 0 when resolved."""
+
+    call_id: str
+    line: int
+    service: int
+    consent: int
+    approval: int | None
+    status: Status
+    begun_at: datetime
+    connected_at: datetime | None
+    seen_at: datetime | None
+    ended_at: datetime | None
+    seconds: int | None
+    amount: int | None
+    reason: str | None
+    held: int
+
+
+class Charging:
+    """The money of running calls, over one database.
+
+    ``slice_s`` seconds are reserved ahead each time (as many as ``longest_call_s`` where nobody
+    meters the call); ``cdr_wait_s`` is how long a charge waits for the call's record before it is
+    posted, unless that comes earlier.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        zone: ZoneInfo,
+        credit: Credit,
+        slice_s: int = SLICE_S,
+        longest_call_s: int = LONGEST_CALL_S,
+        *,
+        cdr_wait_s: float = 0.0,
+        waiting_s: float = WAITING_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        """Raises ValueError for a slice that is not from 1 to the longest call."""
+        self._database = database
+        self._clock = clock
+        self._credit = credit
+        self._slices = Slices(credit, zone, slice_s, longest_call_s, timedelta(seconds=grace_s))
+        self.longest_call_s = longest_call_s
+        self._cdr_wait = timedelta(seconds=cdr_wait_s)
+        self._waiting = timedelta(seconds=waiting_s)
+
+    # -- while the call runs ----------------------------------------------------------------------
+
+    def begin(
+        self,
+        call_id: str,
+        consent: Consent,
+        service_id: int,
+        line: int,
+        approval_id: int | None,
+        caller: str,
+    ) -> Grant | Refused:
+        """Reserve the first slice and write the call down; nothing costs yet.
+
+        At least the shortest use that is charged is reserved, else it is refused. A balance that
+        is just enough is enough.
+
+        Raises:
+            KeyConflict: the consent is not this call's, or the call is over.
+            Unavailable: the database is locked or away; nothing was written.
+        """
+        if (consent.call_id, consent.service, consent.line) != (call_id, service_id, line):
+            raise KeyConflict(f"call {call_id} comes with another call's consent")
+
+        def work(conn: Connection) -> Grant | Refused:
+            now = self._clock.now()
+            call = self._touched(conn, call_id, None)
+            if call is not None:
+                return self._begun_again(conn, call, now)
+            grant = self._slices.begin(conn, consent, approval_id, now, now + self._waiting)
+            if isinstance(grant, Refused):
+                return grant
+            conn.execute(
+                insert(premium_calls)
+                .values(
+                    call_id=call_id,
+                    line=line,
+                    service=service_id,
+                    consent=consent.id,
+                    caller=caller,
+                    status="begun",
+                    begun_at=now,
+                )
+                .on_conflict_do_nothing(index_elements=[_CALL.call_id])
+            )
+            return grant
+
+        return self._database.write(work)
+
+    def waiting(self, call_id: str) -> Grant | Refused:
+        """Say that a begun call still waits (for a consultant): its reservation stays alive.
+
+        The price may have changed since: the grant is what the reserve would pay for from now on,
+        and it is refused when the credit does not reach for a beginning any more.
+
+        Raises:
+            UnknownCall: it was never begun.
+            KeyConflict: the call is over.
+            Unavailable: the database is locked or away; nothing was written.
+        """
+
+        def work(conn: Connection) -> Grant | Refused:
+            call = self._touched(conn, call_id, None)
+            if call is None:
+                raise UnknownCall(f"call {call_id} was not begun")
+            return self._begun_again(conn, call, self._clock.now())
+
+        return self._database.write(work)
+
+    def connected(self, call_id: str, at: datetime) -> Grant:
+        """Say that the content was connected ``at``: from here on it costs. The first word stands.
+
+        0 seconds are granted when the call is over already, or when the price has risen since it
+        began and the credit does not reach any more.
+
+        Raises:
+            UnknownCall: it was never begun.
+            Unavailable: the database is locked or away; nothing was written.
+        """
+
+        def work(conn: Connection) -> Grant:
+            now = self._clock.now()
+            begun_at = _CALL.begun_at
+            # Nothing costs before it was reserved, nor in the future.
+            earliest = min(at, now)
+            moment = case(
+                (begun_at > literal(earliest, begun_at.type), begun_at),
+                else_=literal(earliest, begun_at.type),
+            )
+            conn.execute(
+                update(premium_calls)
+                .where(_CALL.call_id == call_id, _CALL.status == "begun")
+                .values(status="connected", connected_at=moment, seen_at=moment)
+            )
+            return self._covered(conn, call_id, now)
+
+        return self._database.write(work)
+
+    def extend(self, call_id: str) -> Grant:
+        """Reserve ahead again, to a slice from now; also says that the call is still connected.
+
+        Raises:
+            UnknownCall: it was never begun.
+            Unavailable: the database is locked or away; nothing was written.
+        """
+        return self._database.write(lambda conn: self._covered(conn, call_id, self._clock.now()))
+
+    def ended(self, call_id: str, at: datetime) -> Charged:
+        """Say that the content ended ``at``: charge it, and give back what was reserved too much.
+
+        The first word stands. A call that was never connected is free.
+
+        Raises:
+            UnknownCall: it was never begun.
+            Unavailable: the database is locked or away; nothing was written.
+        """
+
+        def work(conn: Connection) -> Charged:
+            return self._end(conn, call_id, at, self._clock.now(), "not connected")
+
+        return self._database.write(work)
+
+    def abandoned(self, call_id: str, reason: str) -> None:
+        """Say that the call came to nothing: all that was reserved is given back, it is free.
+
+        A connected call is ended now instead: what was used is charged. A call that was never begun
+        needs nothing.
+
+        Raises:
+            Unavailable: the database is locked or away; nothing was written.
+        """
+
+        def work(conn: Connection) -> None:
+            now = self._clock.now()
+            try:
+                self._end(conn, call_id, now, now, reason)
+            except UnknownCall:
+                return
+
+        self._database.write(work)
+
+    def standing(self, call_id: str) -> Standing | None:
+        """Return how a call stands; None: it was never begun.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        return self._database.query(lambda conn: standing(conn, call_id))
+
+    # -- when everybody died ----------------------------------------------------------------------
+
+    def sweep(self, now: datetime | None = None) -> list[str]:
+        """Resolve calls whose time is over and of which nobody has said the end; return their ids.
+
+        A begun call is free. A connected one is charged up to the last moment at which somebody
+        knew that it was connected; where the record of a bridge to a consultant, which goes on
+        without a worker, tells more, up to its end.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        moment = now or self._clock.now()
+        held = reservations.c
+        statement = (
+            select(held.key)
+            .where(held.status == "open", held.expires_at <= moment)
+            .order_by(held.expires_at, held.key)
+            .limit(_SWEPT_AT_ONCE)
+        )
+        keys = self._database.query(lambda conn: list(conn.scalars(statement)))
+        return [
+            key
+            for key in keys
+            if self._database.write(partial(self._swept, call_id=key, now=moment))
+        ]
+
+    def _swept(self, conn: Connection, call_id: str, now: datetime) -> bool:
+        call = self._touched(conn, call_id, None)
+        held = self._credit.find(conn, call_id)
+        if held is None or held.status != "open" or held.expires_at > now:
+            # Somebody has said something meanwhile.
+            return False
+        if call is None:
+            self._credit.release(conn, call_id, now)
+            return True
+        end = now
+        if call.status == "connected":
+            end = max(call.seen_at, call_records.bridge_end(conn, call_id) or call.seen_at)
+        self._end(conn, call_id, end, now, "nobody has said its end")
+        return True
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _touched(self, conn: Connection, call_id: str, seen_at: datetime | None) -> Any | None:
+        """The call, locked until the end of the transaction: who else writes to it waits."""
+        seen = _CALL.seen_at if seen_at is None else _later(_CALL.seen_at, seen_at)
+        return conn.execute(
+            update(premium_calls)
+            .where(_CALL.call_id == call_id)
+            .values(seen_at=case((_CALL.status == "connected", seen), else_=_CALL.seen_at))
+            .returning(*premium_calls.c)
+        ).one_or_none()
+
+    def _begun_again(self, conn: Connection, call: Any, now: datetime) -> Grant | Refused:
+        if call.status == "connected":
+            return self._covered(conn, call.call_id, now)
+        held = self._credit.find(conn, call.call_id)
+        if call.status != "begun" or held is None or held.status != "open":
+            raise KeyConflict(f"call {call.call_id} is over")
+        tariffs = by_id(conn, call.consent).tariffs
+        return self._slices.keep(conn, tariffs, held, now, now + self._waiting)
+
+    def _covered(self, conn: Connection, call_id: str, now: datetime) -> Grant:
+        """Reserve ahead for a connected call; 0 seconds for one that is over."""
+        call = self._touched(conn, call_id, now)
+        if call is None:
+            raise UnknownCall(f"call {call_id} was not begun")
+        held = self._credit.find(conn, call_id)
+        if call.status != "connected" or held is None or held.status != "open":
+            return Grant(call.ended_at or now, True, 0, 0)
+        tariffs = by_id(conn, call.consent).tariffs
+        return self._slices.extend(conn, tariffs, held, call.connected_at, now)
+
+    def _end(
+        self, conn: Connection, call_id: str, at: datetime, now: datetime, reason: str
+    ) -> Charged:
+        call = self._touched(conn, call_id, None)
+        if call is None:
+            raise UnknownCall(f"call {call_id} was not begun")
+        if call.status not in ("begun", "connected"):
+            return Charged(call.seconds or 0, call.amount or 0)
+        held = self._credit.find(conn, call_id)
+        assert held is not None, "a call is begun together with its reservation"
+        seconds = amount = 0
+        end = max(at, call.begun_at)
+        if call.status == "connected":
+            end = max(min(at, now), call.connected_at)
+            if call.seen_at - end > _CLOCK_PUT_BACK:
+                # That does not undo what somebody has seen. (Seconds do not count: who hears of a
+                # hangup may have seen the call connected a little later.)
+                end = call.seen_at
+            tariffs = by_id(conn, call.consent).tariffs
+            start = call.connected_at
+            seconds, amount = self._slices.charge(tariffs, held, start, end)
+            reason = "under a second" if end - start < _SECOND else "the credit does not reach"
+        if held.status != "open":
+            seconds = amount = 0
+            reason = "its reservation had expired"
+        elif amount:
+            self._credit.commit(conn, call_id, amount, now)
+        else:
+            self._credit.release(conn, call_id, now)
+        conn.execute(
+            update(premium_calls)
+            .where(_CALL.call_id == call_id, _CALL.status == call.status)
+            .values(
+                status="charged" if amount else "free",
+                ended_at=end,
+                seconds=seconds,
+                amount=amount,
+                reason=None if amount else reason,
+            )
+        )
+        if amount:
+            outbox.put(
+                conn,
+                post_key(call_id),
+                "billing",
+                "post_charge",
+                {"call": call_id},
+                now,
+                available_at=now + self._cdr_wait,
+            )
+        return Charged(seconds, amount)
+
+
+def post_key(call_id: str) -> str:
+    """Return the outbox key under which a call's charge is posted."""
+    return f"charge:{call_id}"
+
+
+def standing(conn: Connection, call_id: str) -> Standing | None:
+    """Return how a call stands; None: it was never begun."""
+    row = conn.execute(
+        select(
+            premium_calls,
+            reservations.c.approval,
+            reservations.c.held,
+            reservations.c.status.label("hold"),
+        )
+        .select_from(
+            premium_calls.outerjoin(reservations, reservations.c.key == premium_calls.c.call_id)
+        )
+        .where(premium_calls.c.call_id == call_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Standing(
+        call_id=row.call_id,
+        line=row.line,
+        service=row.service,
+        consent=row.consent,
+        approval=row.approval,
+        status=row.status,
+        begun_at=row.begun_at,
+        connected_at=row.connected_at,
+        seen_at=row.seen_at,
+        ended_at=row.ended_at,
+        seconds=row.seconds,
+        amount=row.amount,
+        reason=row.reason,
+        held=row.held if row.hold == "open" else 0,
+    )
+
+
+def _later(column: Any, moment: datetime) -> Any:
+    bound = literal(moment, column.type)
+    return case((column > bound, column), else_=bound)
