@@ -220,6 +220,8 @@ approval_requests = Table(
     Column("reference", Text, nullable=False, unique=True),
     Column("token_hash", Text, nullable=False),
     Column("status", Text, nullable=False, server_default="open"),
+    # Answers from this mobile that named no open request while this one was open.
+    Column("tries", Integer, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("decided_at", Instant),
@@ -233,7 +235,15 @@ approval_requests = Table(
     CheckConstraint("(status = 'approved') = (approval IS NOT NULL)", name="approval"),
     CheckConstraint("via IN ('sms', 'link', 'call', 'phone')", name="via"),
     CheckConstraint("expires_at > created_at", name="expires_at"),
+    CheckConstraint("tries BETWEEN 0 AND 5", name="tries"),
     Index("ix_approval_requests_mobile", "mobile", "id"),
+    Index("ix_approval_requests_line", "line", "service"),
+    Index(
+        "ix_approval_requests_call_at",
+        "call_at",
+        sqlite_where=text("status = 'open' AND owner_call_id IS NULL"),
+        postgresql_where=text("status = 'open' AND owner_call_id IS NULL"),
+    ),
     Index(
         "uq_approval_requests_open",
         "mobile",

@@ -437,6 +437,7 @@ def upgrade() -> None:
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("token_hash", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), server_default="open", nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("decided_at", sa.BigInteger(), nullable=True),
@@ -459,6 +460,7 @@ def upgrade() -> None:
             "via IN ('sms', 'link', 'call', 'phone')", name=op.f("ck_approval_requests_via")
         ),
         sa.CheckConstraint("expires_at > created_at", name=op.f("ck_approval_requests_expires_at")),
+        sa.CheckConstraint("tries BETWEEN 0 AND 5", name=op.f("ck_approval_requests_tries")),
         sa.ForeignKeyConstraint(
             ["approval"], ["owner_approvals.id"], name=op.f("fk_approval_requests_approval")
         ),
@@ -469,6 +471,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approval_requests")),
         sa.UniqueConstraint("key", name=op.f("uq_approval_requests_key")),
         sa.UniqueConstraint("reference", name=op.f("uq_approval_requests_reference")),
+    )
+    op.create_index(
+        "ix_approval_requests_call_at",
+        "approval_requests",
+        ["call_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'open' AND owner_call_id IS NULL"),
+        postgresql_where=sa.text("status = 'open' AND owner_call_id IS NULL"),
+    )
+    op.create_index(
+        "ix_approval_requests_line", "approval_requests", ["line", "service"], unique=False
     )
     op.create_index(
         "ix_approval_requests_mobile", "approval_requests", ["mobile", "id"], unique=False
