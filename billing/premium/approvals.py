@@ -58,11 +58,13 @@ class Terms:
     """What an owner approves who says nothing else.
 
     ``ceiling`` in rials, for ``days`` days. Where nobody has answered a request after
-    ``call_after_s`` seconds, the owner is called (None: never).
+    ``call_after_s`` seconds, the owner is called (None: never). The caller who asked waits for
+    ``wait_s`` seconds at most.
     """
 
     ceiling: int = 500_000
     days: int = 90
+    wait_s: float = 180.0
     call_after_s: int | None = 60
 
 
