@@ -48,9 +48,15 @@ class CallerGone(BaseException):
     and go on talking to nobody. Only the one place that ends calls catches it.
     """
 
+    # False where only our connection to the call was lost: the call itself may go on with
+    # another worker, so what is open in it is not settled.
+    certain = True
+
 
 class HandedOver(CallerGone):
     """The call was transferred: the conversation is over, the call is not."""
+
+    certain = False
 
 
 class GaveUp(Exception):
@@ -88,7 +94,8 @@ class Digits:
     """How many digits a question wants, and how long it waits for them (seconds).
 
     `first_s` runs from the end of the prompt to the first digit, `next_s` from digit to digit:
-    two timers, so that the first digit stops the no-input timer.
+    two timers, so that the first digit stops the no-input timer. With `fresh`, digits pressed
+    before the prompt begins are thrown away: they cannot be an answer to what was not asked yet.
     """
 
     least: int = 1
@@ -97,6 +104,7 @@ class Digits:
     first_s: float = 7.0
     next_s: float = 4.0
     secret: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

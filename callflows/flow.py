@@ -124,6 +124,13 @@ class Flow:
         call.transfer(destination, context)
         return failed
 
+    def over(self, call: Call) -> None:
+        """The call is over for good, whoever has ended it: settle what is still open.
+
+        Not called where the worker dies, nor where the call may go on with another one. Speaks to
+        nobody.
+        """
+
     def gave_up(self, call: Call, why: GaveUp) -> State | None:
         """The caller did not answer a question: the state to go on with."""
         raise why

@@ -117,6 +117,8 @@ class FreeSwitchChannel:
             typed, self.typed = self.typed, ""
             return self._finish(typed, digits)
         first = []
+        if digits.fresh:
+            first.append(execute_command("flush_dtmf", ""))
         if digits.secret:
             first.append(execute_command("set", "sensitive_dtmf=true"))
         *leading, last = self._parts(prompt)

@@ -72,6 +72,8 @@ class ConnectionLost(CallerGone):
     dialplan continues.
     """
 
+    certain = False
+
     def __init__(self, reason: str, stage: Stage, answered: int = 0) -> None:
         super().__init__(f"connection to the switch lost ({stage}): {reason}")
         self.reason = reason
