@@ -68,6 +68,7 @@ _FEMININE = (
 )
 # Forms: one, two, few (3-10), many and round numbers (the accusative sounds as the singular).
 _FEMININE_NOUNS = {
+    "hour": ("ساعَة واحِدَة", "ساعَتان", "ساعات", "ساعَة"),
     "minute": ("دَقيقَة واحِدَة", "دَقيقَتان", "دَقائِق", "دَقيقَة"),
     "second": ("ثانِيَة واحِدَة", "ثانِيَتان", "ثَوانٍ", "ثانِيَة"),
 }

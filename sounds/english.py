@@ -16,6 +16,7 @@ _SCALES = ("billion", "million", "thousand")
 _NOUNS = {
     "rial": ("rial", "rials"),
     "bill": ("open bill", "open bills"),
+    "hour": ("hour", "hours"),
     "minute": ("minute", "minutes"),
     "second": ("second", "seconds"),
 }

@@ -80,6 +80,7 @@ class Persian(Speech):
             )
         self._nouns = {
             "rial": self._add("noun/rial", "ریال"),
+            "hour": self._add("noun/hour", "ساعت"),
             "minute": self._add("noun/minute", "دقیقه"),
             "second": self._add("noun/second", "ثانیه"),
         }
