@@ -145,6 +145,8 @@ _BY_NUMBER = select(_C.id).where(
     _C.mobile == bindparam("sender"), _C.number == bindparam("named"), _OPEN
 )
 
+_WAS_ASKED = select(_C.id).where(_C.mobile == bindparam("sender"), _C.number == bindparam("named"))
+
 _WRONG = (
     update(approval_requests)
     .where(_C.mobile == bindparam("sender"), _OPEN, _C.tries < WRONG_NUMBERS)
@@ -265,13 +267,20 @@ def _pending(conn: Connection, row: Row[*tuple[Any, ...]]) -> Pending:
 
 
 def by_number(conn: Connection, mobile: str, number: str, now: datetime) -> int | None:
-    """Return the open request to ``mobile`` that bears ``number``; None counts as a wrong try."""
+    """Return the open request to ``mobile`` that bears ``number``; None: there is none."""
     values = {"sender": mobile, "named": number, "now": now}
-    found: int | None = conn.execute(_BY_NUMBER, values).scalar_one_or_none()
-    if found is None:
-        conn.execute(_WRONG, {"sender": mobile, "now": now})
-        conn.execute(_TOO_MANY, {"sender": mobile, "at": now})
-    return found
+    return conn.execute(_BY_NUMBER, values).scalar_one_or_none()
+
+
+def wrong_number(conn: Connection, mobile: str, now: datetime) -> None:
+    """Count a message that named no request: too many close the open ones, unanswered."""
+    conn.execute(_WRONG, {"sender": mobile, "now": now})
+    conn.execute(_TOO_MANY, {"sender": mobile, "at": now})
+
+
+def was_asked(conn: Connection, mobile: str, number: str) -> bool:
+    """Return whether there ever was a request to ``mobile`` that bore ``number``."""
+    return conn.execute(_WAS_ASKED, {"sender": mobile, "named": number}).first() is not None
 
 
 def by_token(conn: Connection, links: Links, token: str) -> int | None:

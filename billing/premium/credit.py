@@ -387,6 +387,10 @@ class Credit:
         row = conn.execute(_FIND, {"by_key": key}).one_or_none()
         return None if row is None else Reservation(*row)
 
+    def view_in(self, conn: Connection, line: int, now: datetime) -> CreditView:
+        """Return the line's credit of the month of ``now``."""
+        return self._view(conn, line, self.month(now))
+
     def set_standing(self, conn: Connection, line: int, amount: int, now: datetime) -> None:
         """Set the line's monthly credit, from this month on.
 
@@ -424,8 +428,8 @@ class Credit:
         Raises:
             Unavailable: the database is locked or away.
         """
-        month = self.month(self._clock.now())
-        return self._database.query(lambda conn: self._view(conn, line, month))
+        now = self._clock.now()
+        return self._database.query(lambda conn: self.view_in(conn, line, now))
 
     # ---------------------------------------------------------------------------------------------
 
