@@ -71,7 +71,7 @@ class Journal:
             self.methods.append(method)
         self.event("chose", method=method)
 
-    def event(self, name: str, **facts: Any) -> None:
+    def event(self, name: str, /, **facts: Any) -> None:
         """Something else worth knowing: a promise made, a transfer, a hangup."""
         self._add("event", {"event": name, **facts})
 
