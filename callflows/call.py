@@ -53,6 +53,14 @@ class CallerGone(BaseException):
     certain = True
 
 
+class CallerLeft(CallerGone):
+    """The caller has hung up on somebody to whom the call was bridged; how that went is known."""
+
+    def __init__(self, bridged: Bridged) -> None:
+        super().__init__()
+        self.bridged = bridged
+
+
 class HandedOver(CallerGone):
     """The call was transferred: the conversation is over, the call is not."""
 
@@ -353,23 +361,31 @@ class Call:
         self.journal.heard(played)
         recorded = self.channel.record(played, name, Recording(most_s, silence_s))
         seconds = round(recorded.seconds, 1) if recorded is not None else 0.0
-        self.journal.event("recorded", name=name, seconds=seconds)
+        self.journal.event("recorded", file=name, seconds=seconds)
         return recorded
 
     def bridge(self, legs: Sequence[Leg], terms: Terms) -> Bridged:
         """Play what has been said, then connect the caller with the first leg that answers.
 
-        Returns when the two have parted, or nobody has answered. Ends in CallerGone where the
-        caller has hung up.
+        Returns when the two have parted, or nobody has answered. Ends in CallerLeft, a CallerGone
+        that knows how it went, where the caller has hung up. One visit of a state makes at most
+        one bridge: so a worker that takes over knows which one it was.
         """
         self.flush()
         codes = [leg.code for leg in legs]
         self.journal.event("calling", whom=codes, limit_s=terms.limit_s)
-        bridged = self.channel.bridge(legs, terms)
+        try:
+            bridged = self.channel.bridge(legs, terms)
+        except CallerLeft as left:
+            self._parted(left.bridged)
+            raise
+        self._parted(bridged)
+        return bridged
+
+    def _parted(self, bridged: Bridged) -> None:
         self.journal.event(
             "bridged", whom=bridged.code, cause=bridged.cause, seconds=round(bridged.seconds, 1)
         )
-        return bridged
 
     def wait_for(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from billing.clock import FixedClock
-from callflows.call import CallerGone, Digits, HandedOver, Prompt
+from callflows.call import CallerGone, CallerLeft, Digits, HandedOver, Prompt
 from callflows.connection import TIME_OVER, Bridged, Leg, Recorded, Recording, Terms
 
 # When calls happen where the test has no clock.
@@ -230,7 +230,7 @@ class ScriptedChannel:
         ended, self._connected, self.left_s = self._now(), None, None
         if expected.caller_ends and cause != TIME_OVER:
             self.gone = True
-            raise CallerGone
+            raise CallerLeft(Bridged(cause, expected.by, began, ended))
         return Bridged(cause, expected.by, began, ended)
 
     def wait(

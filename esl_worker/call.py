@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +71,9 @@ class FreeSwitchChannel:
         "caller",
         "dialled",
         "id",
+        "look_s",
         "typed",
+        "watcher",
     )
 
     def __init__(
@@ -98,6 +100,9 @@ class FreeSwitchChannel:
         # What was collected for a worker that died: the answer to the question which is asked
         # again by the one that takes over, and need not be.
         self.typed = ""
+        # Is called each so many seconds while the switch is at work.
+        self.watcher: Callable[[], object] | None = None
+        self.look_s = 1.0
 
     def keep(self, place: Mapping[str, str]) -> None:
         """Write the place with the next command; values that did not change are not sent."""
@@ -208,7 +213,9 @@ class FreeSwitchChannel:
         if self._told_at is not None:
             self._metrics.step(time.monotonic() - self._told_at)
         try:
-            replies = self._session.exchange(commands, timeout_s=timeout_s)
+            replies = self._session.exchange(
+                commands, timeout_s=timeout_s, look=self.watcher, look_s=self.look_s
+            )
         except CallerGone as end:
             self._metrics.broken(end)
             raise

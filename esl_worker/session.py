@@ -211,6 +211,19 @@ def execute_command(app: str, arg: str = "") -> Command:
     return _framed(f"{head}execute-app-arg: {arg}\n\n", "arg")
 
 
+def api_command(command: str) -> Command:
+    """The command that runs an API command of the switch; needs a ``full`` socket.
+
+    ``command`` goes out as it is. Raises ValueError for a line break.
+    """
+    return _framed(f"api {_checked(command, 'command')}\n\n", "command")
+
+
+def linger_command(seconds: int) -> Command:
+    """The command that keeps the socket after the hangup, so that what was asked is answered."""
+    return Command(f"linger {int(seconds)}\n\n".encode())
+
+
 def getvar_command(name: str) -> Command:
     """The command that asks for a channel variable. Raises ValueError for an impossible name."""
     return Command(f"getvar {_variable_name(name)}\n\n".encode())
@@ -297,6 +310,7 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         "_busy",
         "_end",
         "_io",
+        "_lingers",
         "_reader",
         "_replies",
         "address",
@@ -330,6 +344,7 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         self.opened_at = time.monotonic()
         self._busy = False
         self._end = ""  # "" while the session lives, else "caller" or why the connection was lost
+        self._lingers = False  # the call is over, and the switch still answers what was asked
         self._reader = FrameReader(max_body=MAX_BODY_BYTES)
         self._replies: list[Reply] = []
         self._io: Any = get_hub().loop.io(sock.fileno(), 1)
@@ -381,7 +396,8 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         Raises CallerGone as soon as the switch says that the call is over, ConnectionLost as soon
         as the connection ends, ReplyTimeout when ``timeout_s`` seconds have passed. An answer that
         came before the end of the call is given even if the notice came with it; the next exchange
-        then raises. Whatever is raised, by this or through it, the socket is closed.
+        then raises. After ``linger_command`` answers are given that come behind the notice, too.
+        Whatever is raised, by this or through it, the socket is closed.
         """
         count = len(commands)
         if not count:
@@ -410,8 +426,14 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
                     received = self._receive(deadline)
                 else:
                     received = self._watched(deadline, look, look_s)
-                if not received:
+                if not received and self._lingers:
+                    self._end_with("caller")
+                elif not received:
                     raise ReplyTimeout(seconds, len(replies))
+                if self._lingers:
+                    deadline = min(deadline, time.monotonic() + self.connect_timeout_s)
+            if self._lingers:
+                self._end_with("caller")
             if len(replies) > count:
                 self._refuse("more answers than commands")
             self._replies = []
@@ -555,8 +577,10 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         """Take a frame that is no plain answer; False when it ended the call."""
         kind = frame.content_type
         if kind == "text/disconnect-notice":
-            # Content-Disposition linger, too: the caller has gone, and a sync session has nothing
-            # to linger for, since no event follows (measured).
+            if frame.get("Content-Disposition") == "linger" and self._busy:
+                # Commands that were written before are still answered; events are not (measured).
+                self._lingers = True
+                return True
             self._end = "caller"
             return False
         if kind == "command/reply":

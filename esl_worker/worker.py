@@ -15,7 +15,8 @@ from callflows.flow import PREFIX, Flow, State, UnknownPlace, restore
 from callflows.journal import Journal
 from callflows.runner import run
 from callflows.services import Services
-from esl_worker.call import RESULT, FreeSwitchChannel
+from esl_worker.call import RESULT
+from esl_worker.connecting import ConnectingChannel, Means
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
 from esl_worker.metrics import WorkerMetrics
@@ -55,7 +56,9 @@ class Worker:
         timers: Timers | None = None,
         live: LiveCalls | None = None,
         metrics: WorkerMetrics | None = None,
+        means: Means | None = None,
     ) -> None:
+        self._means = means or Means()
         self._live = live if live is not None else LiveCalls()
         self._services = services
         self._flows = flows
@@ -79,7 +82,9 @@ class Worker:
 
     def _serve(self, session: Session, data: ChannelData) -> None:
         logs.call_id.set(data.uuid)
-        channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir, self._metrics)
+        channel = ConnectingChannel(
+            session, data, self._catalogue, self._sounds_dir, self._metrics, means=self._means
+        )
         place = {
             f"{PREFIX}{name}": value
             for name in PLACE
