@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import house
+from bench.premium import credit_pairs
 from bench.process import Child, Server, SwitchProcess
 from jobs.redis_server import EmbeddedRedis
 
@@ -70,6 +71,8 @@ class Scale:
     pace_s: float = 1.2
     load_rounds: int = 3
     images: int = 8
+    credit_callers: int = 64
+    credit_pairs: int = 12_000
 
 
 QUICK = Scale(
@@ -86,6 +89,8 @@ QUICK = Scale(
     pace_s=0.05,
     load_rounds=1,
     images=1,
+    credit_callers=8,
+    credit_pairs=40,
 )
 
 
@@ -220,6 +225,21 @@ class Bench:
                 child.close()
         return [figure]
 
+    def premium(self) -> list[Figure]:
+        """Credit of premium calls, reserved and committed, everything on the disk."""
+        rates = credit_pairs(
+            self._folder,
+            self._scale.credit_callers,
+            self._scale.credit_pairs,
+            self._scale.rounds,
+            self._say,
+        )
+        limits = {"SQLite": 2000.0, "PostgreSQL": 1000.0}
+        return [
+            Figure(f"credit reserve + commit, {name}", "1/s", values, limits[name], at_least=True)
+            for name, values in rates.items()
+        ]
+
     def _scripts(self, *scripts: str) -> list[str]:
         return [each for each in scripts if self._peers or each not in ASYNCHRONOUS]
 
@@ -269,4 +289,5 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "setup": Bench.setup,
     "load": Bench.load,
     "images": Bench.images,
+    "premium": Bench.premium,
 }
