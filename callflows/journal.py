@@ -51,11 +51,7 @@ class Journal:
 
     def heard(self, prompt: Prompt) -> None:
         """A prompt begins to play."""
-        phrases = [
-            [phrase.key, phrase.language or prompt.language, _plain(phrase.slots)]
-            for phrase in prompt.phrases
-        ]
-        self._add("heard", {"phrases": phrases})
+        self._add("heard", {"phrases": told(prompt)})
 
     def pressed(self, digits: str, *, secret: bool = False) -> None:
         """Digits came; secret ones leave only their count."""
@@ -82,6 +78,14 @@ class Journal:
         at_ms = round((self.elapsed_s + now - self._start) * 1000)
         seq = self.leg * STEPS_A_LEG + len(self.steps)
         self.steps.append(Step(seq, at_ms, self.state, kind, data))
+
+
+def told(prompt: Prompt) -> list[list[Any]]:
+    """What a prompt says, as a "heard" step has it: [phrase key, language, slots] each."""
+    return [
+        [phrase.key, phrase.language or prompt.language, _plain(phrase.slots)]
+        for phrase in prompt.phrases
+    ]
 
 
 def phrase_of(key: str, language: str, slots: dict[str, Any]) -> Phrase:

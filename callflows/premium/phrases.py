@@ -6,7 +6,7 @@ The words in four languages stand in sounds/phrases/premium.yaml; here are only 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from billing.premium.price_list import Price
@@ -17,7 +17,6 @@ ACCEPT = Phrase("premium_accept")
 WRONG_KEY = Phrase("premium_wrong_key")
 MANY_KEYS = Phrase("premium_many_keys")
 NOT_ACCEPTED = Phrase("premium_not_accepted")
-ACCEPTED = Phrase("premium_accepted")
 NOT_RECORDED = Phrase("premium_not_recorded")
 CONNECTING = Phrase("premium_connecting")
 WITHHELD = Phrase("premium_withheld")
@@ -155,11 +154,6 @@ def cost(model: str, seconds: int, amount: int) -> Phrase:
 def goodbye(complaints: str) -> Phrase:
     """Last words after a charged call; where to complain (D12)."""
     return Phrase("premium_goodbye", number=complaints)
-
-
-def is_birthday(birthday: str, today: date) -> bool:
-    """Whether MMDD is today in the Gregorian calendar."""
-    return birthday == f"{today.month:02d}{today.day:02d}"
 
 
 def _unit(price: Price) -> str:
