@@ -384,7 +384,7 @@ class _Entry:
         for name in ("from", "to"):
             try:
                 ends.append(_minutes(value[name]))
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, AttributeError, ValueError):
                 self._refuse(f"{field}.{name}", 'a time from "00:00" to "24:00", in quotes')
         if ends[0] >= ends[1]:
             self._refuse(f"{field}.to", "must be after from; over midnight, write two bands")
