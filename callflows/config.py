@@ -298,6 +298,19 @@ class Settings(BaseSettings):
         12, description="tries of a job (over some hours) before it is in the failed list"
     )
 
+    # premium-rate lines
+    recordings_dir: Path = Field(
+        default_factory=lambda known: Path(known.get("sounds_dir", "var/sounds")) / "recordings",
+        description="folder of callers' recordings, on the switch; default: in sounds_dir",
+    )
+    premium_dial_string: Annotated[str, AfterValidator(_dial_string)] = Field(
+        "sofia/gateway/carrier/{national}",
+        description="how consultants are called: {e164} (digits, no +) or {national}",
+    )
+    premium_caller_id: Extension | Literal[""] = Field(
+        "", description="number shown to consultants; default: the caller's"
+    )
+
     keep_days: Annotated[int, Field(ge=1)] = Field(
         90,
         description="days until destinations of messages and texts of call records are forgotten",

@@ -13,6 +13,7 @@ from billing.journal import Journal
 from callflows.announce_flow import AnnounceFlow
 from callflows.bill_flow import BillFlow
 from cli.parts import Parts, address
+from esl_worker.connecting import Means
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
 from esl_worker.metrics import WorkerMetrics
@@ -41,6 +42,12 @@ def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServ
         timers=parts.timers,
         live=live,
         metrics=metrics,
+        means=Means(
+            recordings_dir=Path(settings.recordings_dir).resolve(),
+            dial_string=settings.premium_dial_string,
+            control_of=parts.switches.of,
+            caller_id=settings.premium_caller_id,
+        ),
     )
     server = WorkerServer(
         address(settings.worker_listen),
