@@ -223,8 +223,11 @@ class Settings(BaseSettings):
         "Asia/Tehran", description="time zone of due dates"
     )
     language: Literal["fa", "ar", "ru", "en"] = Field("fa", description="default language")
-    services: Annotated[dict[Extension, Literal["bill"]], Field(min_length=1)] = Field(
-        {"2000": "bill"}, description="which flow serves which dialled number (JSON)"
+    services: Annotated[
+        dict[Extension, Literal["bill", "premium", "complaint", "owner"]], Field(min_length=1)
+    ] = Field(
+        {"2000": "bill"},
+        description="which flow serves which dialled number: bill, premium, complaint, owner (JSON)",
     )
     payment_fixed: Extension = Field("2000", description="payment system for fixed lines (A4)")
     payment_mobile: Extension = Field("9990", description="payment system for mobile lines (A4)")
@@ -233,6 +236,17 @@ class Settings(BaseSettings):
     care_context: Context = Field("care", description="dialplan context of the care line")
     app_android_url: HttpUrl = Field("https://example.com/app/android", description="app link")
     app_ios_url: HttpUrl = Field("https://example.com/app/ios", description="app link")
+
+    # premium-rate lines
+    premium_owner_number: Extension = Field(
+        "2021", description="number that lines' owners dial: credit, PIN, approvals"
+    )
+    premium_complaints_number: Extension = Field(
+        "2020", description="number for complaints about charges, as callers are told it (D12)"
+    )
+    premium_warning_s: Annotated[int, Field(ge=5, le=600)] = Field(
+        30, description="how long before the end of the credit the caller is told, seconds"
+    )
 
     # how callers are asked
     first_digit_s: Seconds = Field(7.0, description="wait for the first key, seconds")
@@ -316,6 +330,35 @@ class Settings(BaseSettings):
         description="days until destinations of messages and texts of call records are forgotten",
     )
 
+    # premium-rate lines
+    premium_approval_ceiling: Annotated[int, Field(ge=1, le=10**12)] = Field(
+        500_000, description="rials that an owner approves who says nothing else"
+    )
+    premium_approval_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        90, description="for how long an approval holds, likewise"
+    )
+    premium_approval_hours: Annotated[int, Field(ge=1, le=720)] = Field(
+        24, description="for how long owners may answer a request"
+    )
+    premium_approval_wait_s: Seconds = Field(
+        180.0, description="how long a caller waits for the owner's answer, seconds"
+    )
+    premium_approval_call_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        60, description="owners who have not answered are called after so long; 0: never"
+    )
+    premium_approval_number: Extension = Field(
+        "2022", description="extension of those calls, in announce_context"
+    )
+    premium_first_credit: Annotated[int, Field(ge=0, le=10**12)] = Field(
+        500_000, description="most monthly credit of a line that has paid no bill yet, rials"
+    )
+    premium_most_credit: Annotated[int, Field(ge=0, le=10**12)] = Field(
+        5_000_000, description="most monthly credit of a line that pays in time, rials"
+    )
+    premium_credit_bills: Annotated[int, Field(ge=1, le=99)] = Field(
+        6, description="bills paid in time that it takes for the most credit"
+    )
+
     # who may speak to us (generated into state_dir/secrets/ where empty)
     payment_key: Key | None = Field(None, description="HMAC key of POST /payments")
     sms_inbound_key: Key | None = Field(None, description="HMAC key of POST /sms/inbound")
@@ -348,6 +391,8 @@ class Settings(BaseSettings):
         if "{to}" not in template or "{text}" not in template:
             key = "sms_http_json" if self.sms_http_json else "sms_http_form"
             raise ValueError(f"{key}: must hold {{to}} and {{text}}")
+        if self.premium_first_credit > self.premium_most_credit:
+            raise ValueError("premium_first_credit: not more than premium_most_credit")
         if self.mail_gateway == "smtp" and not self.smtp_host:
             raise ValueError("smtp_host: needed where mail_gateway is smtp")
         if (self.smtp_user is None) != (self.smtp_password is None):

@@ -38,9 +38,10 @@ _SMALL = re.compile(r"[0-9]{1,3}")
 class Worker:
     """What happens in a call's greenlet, from `connect` to the last word.
 
-    `flows` maps flow names to their classes, `numbers` dialled numbers to flow names. A call whose
-    channel already names a place was another worker's: it goes on there. `live` knows each call
-    while it lasts, so that it can be ended when its switch has lost it.
+    `flows` maps flow names to their classes, `numbers` dialled numbers to flow names, `prefixes`
+    the beginnings of all other numbers that are served. A call whose channel already names a place
+    was another worker's: it goes on there. `live` knows each call while it lasts, so that it can be
+    ended when its switch has lost it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Worker:
         sounds_dir: Path,
         journals: JournalWriter,
         *,
+        prefixes: Mapping[str, str] | None = None,
         language: Language = "fa",
         timers: Timers | None = None,
         live: LiveCalls | None = None,
@@ -63,6 +65,7 @@ class Worker:
         self._services = services
         self._flows = flows
         self._numbers = numbers
+        self._prefixes = prefixes or {}
         self._catalogue = catalogue
         self._sounds_dir = sounds_dir
         self._journals = journals
@@ -95,7 +98,7 @@ class Worker:
         elapsed_s = elapsed_of(data) if place else 0.0
         typed = (data.variable(RESULT) or "") if place else ""
         data.release()
-        name = place.get(f"{PREFIX}flow") or self._numbers.get(channel.dialled)
+        name = place.get(f"{PREFIX}flow") or self._flow_of(channel.dialled)
         maker = self._flows.get(name or "")
         if maker is None:
             log.warning("no flow serves the number %s", channel.dialled)
@@ -128,6 +131,14 @@ class Worker:
             self._journals.end(call, clock.now(), outcome, flow.line_id)
             self._metrics.ended(outcome)
             log.info("call ended, %s", outcome)
+
+    def _flow_of(self, dialled: str) -> str | None:
+        """The flow that serves a number: the number itself counts before its beginning."""
+        found = self._numbers.get(dialled)
+        if found is not None or not dialled.isdecimal():
+            return found
+        beginning = next((each for each in self._prefixes if dialled.startswith(each)), None)
+        return self._prefixes[beginning] if beginning else None
 
     def _resumed(self, flow: Flow, call: Call, place: Mapping[str, str]) -> State | None:
         """The state that another worker was in; the beginning where that cannot be read."""
