@@ -227,7 +227,7 @@ class Settings(BaseSettings):
         dict[Extension, Literal["bill", "premium", "complaint", "owner"]], Field(min_length=1)
     ] = Field(
         {"2000": "bill"},
-        description="which flow serves which dialled number: bill, premium, complaint, owner (JSON)",
+        description="flow of each dialled number: bill, premium, complaint, owner (JSON)",
     )
     payment_fixed: Extension = Field("2000", description="payment system for fixed lines (A4)")
     payment_mobile: Extension = Field("9990", description="payment system for mobile lines (A4)")
