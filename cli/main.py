@@ -23,6 +23,7 @@ COMMANDS = {
     "dashboard": "cli.dashboard",
     "demo": "cli.demo",
     "doctor": "cli.doctor",
+    "guards": "cli.guards",
     "import": "cli.importing",
     "journal": "cli.journal",
     "missed": "cli.missed",
