@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
@@ -12,13 +12,21 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.cdr_document import Cdr
 from billing.database import Database
 from billing.errors import CdrConflict
+from billing.premium import charge_check
 from billing.schema import cdrs, to_microseconds
 
 _PUT = insert(cdrs).on_conflict_do_nothing().returning(cdrs.c.uuid)
 
 
-def store(database: Database, cdr: Cdr, now: datetime) -> bool:
+def store(
+    database: Database,
+    cdr: Cdr,
+    now: datetime,
+    tolerance: timedelta = charge_check.TOLERANCE,
+) -> bool:
     """Keep a record, once for core UUID, call UUID and leg; committed when this returns.
+
+    A premium call's charge is checked against it; ``tolerance`` is how much they may differ.
 
     Returns:
         True when it is new, False when the same record was there already.
@@ -51,6 +59,7 @@ def store(database: Database, cdr: Cdr, now: datetime) -> bool:
 
     def work(conn: Connection) -> bool:
         if conn.execute(_PUT, row).one_or_none() is not None:
+            charge_check.arrived(conn, cdr, now, tolerance)
             return True
         kept = conn.execute(
             select(cdrs.c.digest).where(

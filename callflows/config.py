@@ -244,6 +244,21 @@ class Settings(BaseSettings):
     premium_complaints_number: Extension = Field(
         "2020", description="number for complaints about charges, as callers are told it (D12)"
     )
+    premium_calendar: Literal["persian", "gregorian"] = Field(
+        "persian", description="calendar of the months of premium credit and settlement"
+    )
+    premium_longest_call_s: Annotated[int, Field(ge=60, le=86_400)] = Field(
+        7200, description="longest charged use of a premium service, seconds"
+    )
+    premium_slice_s: Annotated[int, Field(ge=30, le=86_400)] = Field(
+        120, description="credit is reserved ahead for so many seconds of a running call"
+    )
+    premium_cdr_tolerance_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        2.0, description="charged seconds over the call record's; more waits for a person"
+    )
+    premium_cdr_wait_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60.0, description="how long a charge waits for the call's record before it is posted"
+    )
     premium_warning_s: Annotated[int, Field(ge=5, le=600)] = Field(
         30, description="how long before the end of the credit the caller is told, seconds"
     )
@@ -397,6 +412,8 @@ class Settings(BaseSettings):
             raise ValueError("smtp_host: needed where mail_gateway is smtp")
         if (self.smtp_user is None) != (self.smtp_password is None):
             raise ValueError("smtp_password: smtp_user and smtp_password go together")
+        if self.premium_slice_s > self.premium_longest_call_s:
+            raise ValueError("premium_slice_s: not more than premium_longest_call_s")
         host = self.dashboard_listen.rpartition(":")[0].strip("[]")
         if self.dashboard_password is None and not _is_loopback(host):
             raise ValueError("dashboard_password: needed where others can reach dashboard_listen")

@@ -216,7 +216,14 @@ class Parts:
     @cached_property
     def cdr_spool(self) -> CdrSpool:
         """Takes in the switch's disk spool of call records, where one is configured."""
-        return CdrSpool(self.database, self.clock, self.settings.cdr_spool_dir)
+        return CdrSpool(
+            self.database, self.clock, self.settings.cdr_spool_dir, self.charge_tolerance
+        )
+
+    @property
+    def charge_tolerance(self) -> timedelta:
+        """How much a premium charge may differ from the call's record."""
+        return timedelta(seconds=self.settings.premium_cdr_tolerance_s)
 
     def chores(self) -> None:
         """What the relay sees to between its looks."""

@@ -57,7 +57,13 @@ def web(settings: Settings) -> None:
         nudge=parts.nudge,
         payment_keys=keys_of(settings, "payment_key"),
         sms_keys=keys_of(settings, "sms_inbound_key"),
-        cdr=CdrIntake(parts.database, parts.clock, keys_of(settings, "cdr_password"), measured.cdr),
+        cdr=CdrIntake(
+            parts.database,
+            parts.clock,
+            keys_of(settings, "cdr_password"),
+            measured.cdr,
+            parts.charge_tolerance,
+        ),
         metrics=measured,
         language=settings.language,
         # Whoever can answer an SMS here is believed to be its receiver: only where all is play.

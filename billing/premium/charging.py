@@ -25,10 +25,23 @@ from billing.clock import Clock
 from billing.database import Database
 from billing.errors import BillingError, KeyConflict
 from billing.premium import call_records
+from billing.premium.charge_check import TOLERANCE, check, post_key
 from billing.premium.consents import Consent, by_id
 from billing.premium.credit import Credit
 from billing.premium.schema import premium_calls, reservations
 from billing.premium.slices import Grant, Refused, Slices
+
+__all__ = [
+    "LONGEST_CALL_S",
+    "SLICE_S",
+    "Charged",
+    "Charging",
+    "Grant",
+    "Refused",
+    "Standing",
+    "UnknownCall",
+    "standing",
+]
 
 Status = Literal["begun", "connected", "charged", "free", "parked"]
 
@@ -84,7 +97,7 @@ class Charging:
 
     ``slice_s`` seconds are reserved ahead each time (as many as ``longest_call_s`` where nobody
     meters the call); ``cdr_wait_s`` is how long a charge waits for the call's record before it is
-    posted, unless that comes earlier.
+    posted, unless that comes earlier; ``cdr_tolerance_s`` how much it may differ.
     """
 
     def __init__(
@@ -97,6 +110,7 @@ class Charging:
         longest_call_s: int = LONGEST_CALL_S,
         *,
         cdr_wait_s: float = 0.0,
+        cdr_tolerance_s: float = TOLERANCE.total_seconds(),
         waiting_s: float = WAITING_S,
         grace_s: float = GRACE_S,
     ) -> None:
@@ -107,6 +121,7 @@ class Charging:
         self._slices = Slices(credit, zone, slice_s, longest_call_s, timedelta(seconds=grace_s))
         self.longest_call_s = longest_call_s
         self._cdr_wait = timedelta(seconds=cdr_wait_s)
+        self._cdr_tolerance = timedelta(seconds=cdr_tolerance_s)
         self._waiting = timedelta(seconds=waiting_s)
 
     # -- while the call runs ----------------------------------------------------------------------
@@ -381,12 +396,9 @@ class Charging:
                 now,
                 available_at=now + self._cdr_wait,
             )
+            # The switch may have been quicker to tell than we were.
+            check(conn, call_id, now, self._cdr_tolerance)
         return Charged(seconds, amount)
-
-
-def post_key(call_id: str) -> str:
-    """Return the outbox key under which a call's charge is posted."""
-    return f"charge:{call_id}"
 
 
 def standing(conn: Connection, call_id: str) -> Standing | None:
