@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from sqlalchemy import (
@@ -46,6 +46,7 @@ Rule = Literal[
     "silent",
 ]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _CALL = premium_calls.c
@@ -64,7 +65,7 @@ class Limits:
     from one line to one service in an hour, or ``service_short_percent`` of a service's calls once
     there are a hundred in an hour, are no accident. A connected call without a key for
     ``silent_s`` seconds, and without a consultant, is silent. ``block_s`` is how long a line is
-    stopped.
+    stopped, at least: never shorter than to the end of the clock's hour, or day for a day's limit.
     """
 
     line_calls: int = 30
@@ -248,7 +249,7 @@ class Guards:
     # -- velocity ---------------------------------------------------------------------------------
 
     def _lines(self, conn: Connection, now: datetime, line: int | None) -> list[dict[str, Any]]:
-        limits, until = self._limits, self._until(now)
+        limits = self._limits
         found = []
         for rule, window, most, column in (
             ("calls", _HOUR, limits.line_calls, func.count()),
@@ -267,7 +268,9 @@ class Guards:
                 statement = statement.where(_CALL.line == line)
             for row in conn.execute(statement):
                 reason = _velocity(rule, int(row.total), window, most)
-                found.append(_alert(rule, f"line:{row.line}", reason, now, window, until))
+                found.append(
+                    _alert(rule, f"line:{row.line}", reason, now, window, self._until(now, window))
+                )
         return found
 
     def _services(self, conn: Connection, now: datetime) -> list[dict[str, Any]]:
@@ -304,7 +307,7 @@ class Guards:
 
     def _short(self, conn: Connection, now: datetime, line: int | None) -> list[dict[str, Any]]:
         """Calls that end as soon as they have cost something, again and again."""
-        limits, until = self._limits, self._until(now)
+        limits, until = self._limits, self._until(now, _HOUR)
         short = (_CALL.status == "charged") & (_CALL.seconds <= limits.short_s)
         recent = (_CALL.begun_at > now - _HOUR) & (_CALL.begun_at <= now)
         found = []
@@ -367,8 +370,10 @@ class Guards:
             if _last_sign(conn, row, now) <= now - silent
         ]
 
-    def _until(self, now: datetime) -> datetime | None:
-        return now + timedelta(seconds=self._limits.block_s) if self._limits.block_s else None
+    def _until(self, now: datetime, window: timedelta) -> datetime:
+        """Stopped at least as long as the alert stands for whatever else happens."""
+        end = _EPOCH + ((now - _EPOCH) // window + 1) * window
+        return max(end, now + timedelta(seconds=self._limits.block_s))
 
 
 def _minutes(now: datetime) -> ColumnElement[Any]:
@@ -413,7 +418,7 @@ def _alert(
     *,
     about: str | None = None,
 ) -> dict[str, Any]:
-    place = to_microseconds(now) // (window // timedelta(microseconds=1))
+    place = (now - _EPOCH) // window
     return {
         "key": f"{rule}:{subject}:{about or place}",
         "rule": rule,
