@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol, TypeVar
 
 from billing.entities import Language
@@ -184,7 +183,7 @@ class Channel(Protocol):
     def watch(self, look: Callable[[], object] | None) -> None:
         """Have `look` called about each second while the switch is at work; None: no more.
 
-        `look` may use `limit`, `connected` and `insert`, and nothing else of the channel.
+        `look` may use `limit`, `connected`, `insert` and `interrupt`, nothing else of the channel.
         """
 
     def limit(self, seconds: int | None, farewell_s: int) -> bool:
@@ -194,11 +193,16 @@ class Channel(Protocol):
         None takes the end away. False where the switch could not be told.
         """
 
-    def connected(self) -> datetime | None:
-        """Since when the caller has been connected, in a running `bridge`; None: not (yet)."""
+    def connected(self) -> Bridged | None:
+        """How the running `bridge` stands: with whom, since when; None: nobody is connected (yet),
+        or the switch could not be asked.
+        """
 
     def insert(self, prompt: Prompt) -> bool:
         """Play a prompt to the caller over whatever is heard now; False where that cannot be."""
+
+    def interrupt(self) -> bool:
+        """End what is played or asked now; False where that cannot be."""
 
 
 class Call:

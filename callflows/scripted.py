@@ -151,6 +151,7 @@ class ScriptedChannel:
         # Seconds from now to the end of the talk, and since when it has lasted.
         self.left_s: int | None = None
         self._connected: datetime | None = None
+        self._with: str | None = None
         self._talked_s = 0
         self._watcher: Callable[[], object] | None = None
         self.script = list(script)
@@ -223,6 +224,7 @@ class ScriptedChannel:
         if expected.by is None:
             return Bridged(expected.cause if expected.cause != "NORMAL_CLEARING" else "NO_ANSWER")
         began = self._connected = self._now()
+        self._with = expected.by
         self.left_s, self._talked_s = terms.limit_s, 0
         while self._talked_s < expected.seconds and self.left_s != 0:
             self._pass(1)
@@ -259,14 +261,20 @@ class ScriptedChannel:
             self.left_s = seconds
         return self.control
 
-    def connected(self) -> datetime | None:
-        """Since when the talk has lasted, where a control connection can tell."""
-        return self._connected if self.control else None
+    def connected(self) -> Bridged | None:
+        """The talk so far, where a control connection can tell."""
+        if not self.control or self._connected is None:
+            return None
+        return Bridged("", self._with, self._connected)
 
     def insert(self, prompt: Prompt) -> bool:
         """Remember what was said, and in which second of the talk."""
         if self.control:
             self.inserted.append((self._talked_s, prompt.keys))
+        return self.control
+
+    def interrupt(self) -> bool:
+        """Nothing plays on here."""
         return self.control
 
     def _now(self) -> datetime:

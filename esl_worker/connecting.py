@@ -112,7 +112,7 @@ class ConnectingChannel(FreeSwitchChannel):
         self.look_s = means.look_s
         # Who is being called or talks: codes by the ids of their legs.
         self._codes: dict[str, str] = {}
-        self._since: datetime | None = None
+        self._since: Bridged | None = None
         # What a worker before us has begun.
         self._before = {
             name: value
@@ -302,11 +302,13 @@ class ConnectingChannel(FreeSwitchChannel):
         self._exchange([api_command(each) for each in moved])
         return True
 
-    def connected(self) -> datetime | None:
-        """See `Channel.connected`; to the microsecond, however late it is asked."""
-        if self._since is None:
-            told = self._tell([f"uuid_getvar {self.id} {CONNECTED}"])
-            self._since = _moment(told[0].strip()) if told else None
+    def connected(self) -> Bridged | None:
+        """See `Channel.connected`; exact to the microsecond, however late it is asked."""
+        if self._since is None and self._codes:
+            told = self._tell([f"uuid_getvar {self.id} {name}" for name in (CONNECTED, _LAST_TO)])
+            since = _moment(told[0].strip()) if told else None
+            if told and since is not None:
+                self._since = Bridged("", self._codes.get(told[1].strip()), since)
         return self._since
 
     def insert(self, prompt: Prompt) -> bool:
@@ -314,6 +316,10 @@ class ConnectingChannel(FreeSwitchChannel):
         files = [self._files(part) for part in self._parts(prompt)]
         told = self._tell([f"uuid_displace {self.id} start {files[0]} 0 mux"])
         return told is not None and told[0].startswith("+OK")
+
+    def interrupt(self) -> bool:
+        """See `Channel.interrupt`."""
+        return self._tell([f"uuid_break {self.id} all"]) is not None
 
     def _tell(self, commands: Sequence[str]) -> list[str] | None:
         """Have the switch run API commands through the control connection; None if it is away."""

@@ -33,6 +33,7 @@ def talk(channel: Channel, far: Channel, callee: str) -> str:
     """Connect the caller with a far end that has answered, until one of the two hangs up."""
     switch, uuid = channel.switch, far.uuid
     _bridged(channel, far, uuid, callee)
+    channel.set("last_bridge_to", uuid)
     for leg in (far, channel):
         run_hooks(leg, "execute_on_pre_bridge")
     while channel.ready and not far.down:

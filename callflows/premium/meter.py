@@ -1,0 +1,225 @@
+"""What a premium call costs while it runs: credit extended ahead, the end moved, the caller warned.
+
+The switch holds the end of what is reserved, so that nobody talks longer whatever becomes of this
+process (`Channel.limit`, `Terms.limit_s`). The meter looks on each second while the switch is at
+work, in the call's own greenlet: ahead of the end it asks for more, and moves the end if there is
+more; before the last end it tells the caller; after it, it ends what is still being played.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from billing.clock import Clock
+from billing.errors import Unavailable
+from billing.premium.charging import Charged, Charging
+from billing.premium.slices import Grant
+from callflows.call import Call, CallerLeft, Prompt
+from callflows.connection import Bridged, Leg, Terms
+from sounds import Phrase
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a meter works, seconds.
+
+    Attributes:
+        warning_s: so long before the last end the caller is told of it.
+        ahead_s: so long before the end of what is reserved more is asked for; longer than the
+            warning, or what turns out to be the last slice is told of too late.
+        farewell_s: so long after the end the caller's leg lives, for the last words.
+    """
+
+    warning_s: int = 30
+    ahead_s: int = 45
+    farewell_s: int = 20
+
+
+class Meter:
+    """The money of one running call.
+
+    `warning` makes the phrase for the caller of the seconds that are left. `clock` and the switch
+    have the same time, to some tenths of a second.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        charging: Charging,
+        clock: Clock,
+        warning: Callable[[int], Phrase],
+        rules: Rules | None = None,
+    ) -> None:
+        self._call = call
+        self._charging = charging
+        self._clock = clock
+        self._warning = warning
+        self._rules = rules or Rules()
+        self._grant: Grant | None = None
+        self._running = False
+        self._bridging = False
+        self._limited_to: datetime | None = None
+        self._warned = False
+        self._beside: Callable[[Bridged], object] | None = None
+
+    # -- how it stands ------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether the call costs now."""
+        return self._running
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows what is reserved."""
+        return self._grant is not None and self._grant.final
+
+    def remaining_s(self) -> float:
+        """Seconds until the content must be over; infinite while more credit may follow."""
+        if self._grant is None or (self._running and not self._grant.final):
+            return math.inf
+        if not self._running:
+            return float(self._grant.seconds)
+        return max(0.0, (self._grant.until - self._clock.now()).total_seconds())
+
+    # -- its life -----------------------------------------------------------------------------
+
+    def prepare(self, grant: Grant) -> None:
+        """Take what `Charging.begin` has granted; nothing costs yet."""
+        self._grant = grant
+
+    def resume(self) -> bool:
+        """After a takeover: go on with a call that costs already; whether it does.
+
+        Raises Unavailable, and whatever else `Charging` does.
+        """
+        standing = self._charging.standing(self._call.id)
+        if standing is None or standing.status not in ("begun", "connected"):
+            return False
+        if standing.status == "begun":
+            grant = self._charging.waiting(self._call.id)
+            self._grant = grant if isinstance(grant, Grant) else None
+            return False
+        self._run(self._charging.extend(self._call.id))
+        return True
+
+    def connect(self, at: datetime | None = None) -> None:
+        """The content begins (now, or `at`): from here on it costs. Raises Unavailable."""
+        self._run(self._charging.connected(self._call.id, at or self._clock.now()))
+
+    def end(self, at: datetime | None = None) -> Charged:
+        """The content is over (now, or since `at`): charge it. May be said again.
+
+        Raises Unavailable: the call is then charged by who looks after calls that nobody ended.
+        """
+        was_running, self._running = self._running, False
+        self._call.channel.watch(None)
+        charged = self._charging.ended(self._call.id, at or self._clock.now())
+        if was_running:
+            self._call.journal.event("charged", seconds=charged.seconds, amount=charged.amount)
+        return charged
+
+    def unlimit(self) -> None:
+        """Take the end at the switch away, for a call that goes on without cost."""
+        self._call.channel.limit(None, self._rules.farewell_s)
+        self._limited_to = None
+
+    def bridge(
+        self, legs: Sequence[Leg], terms: Terms, beside: Callable[[Bridged], object] | None = None
+    ) -> Bridged:
+        """Connect with one of the legs; costs while the two are connected, unless it did already.
+
+        The limit of `terms` is ours to set. `beside` is called each second in which the two are
+        connected. A call that costs already goes on to cost afterwards; else it is charged when
+        this returns, or ends in CallerLeft. Raises Unavailable before anybody is called.
+        """
+        costs_already = self._running
+        left_s = self.remaining_s() if not costs_already else self._left_s()
+        limit_s = None if math.isinf(left_s) else math.floor(left_s)
+        if limit_s is not None and limit_s < 1:
+            return Bridged("NO_CREDIT")
+        limited = replace(terms, limit_s=limit_s, farewell_s=self._rules.farewell_s)
+        self._bridging, self._beside = True, beside
+        self._call.channel.watch(self.look)
+        try:
+            bridged = self._call.bridge(legs, limited)
+        except CallerLeft as left:
+            self._parted(left.bridged, costs_already)
+            raise
+        finally:
+            self._bridging, self._beside = False, None
+            if not self._running:
+                self._call.channel.watch(None)
+        self._parted(bridged, costs_already)
+        return bridged
+
+    # -- while the switch is at work ----------------------------------------------------------
+
+    def look(self) -> None:
+        """Called about each second. What fails is tried again in the next."""
+        talk = self._call.channel.connected() if self._bridging else None
+        if talk is not None and talk.connected_at is not None:
+            if not self._running:
+                self._run(self._charging.connected(self._call.id, talk.connected_at))
+                # The switch has this end already.
+                self._limited_to = self._grant.until if self._grant is not None else None
+            if self._beside is not None:
+                self._beside(talk)
+        if not self._running or self._grant is None:
+            return
+        left_s = self._left_s()
+        if not self._grant.final and left_s <= self._rules.ahead_s:
+            self._grant = self._charging.extend(self._call.id)
+            left_s = self._left_s()
+        if self._limited_to != self._grant.until:
+            self._limit()
+        if self._grant.final and not self._warned and left_s <= self._rules.warning_s:
+            self._warn(left_s)
+        if left_s <= 0 and not self._bridging:
+            self._call.channel.interrupt()
+
+    def _run(self, grant: Grant) -> None:
+        self._grant = grant
+        self._running = True
+        if not self._bridging:
+            self._limit()
+        self._call.channel.watch(self.look)
+
+    def _limit(self) -> None:
+        """Have the switch end the call at the end of what is reserved, to the second.
+
+        A limit counts whole seconds of the day, as `until` is reached in one of them.
+        """
+        assert self._grant is not None
+        until, now = self._grant.until.timestamp(), self._clock.now().timestamp()
+        seconds = max(0, math.floor(until) - math.floor(now))
+        if self._call.channel.limit(seconds, self._rules.farewell_s):
+            self._limited_to = self._grant.until
+
+    def _warn(self, left_s: float) -> None:
+        phrase = self._warning(max(1, math.floor(left_s)))
+        prompt = Prompt((phrase,), self._call.language)
+        if left_s > 0 and self._call.channel.insert(prompt):
+            self._call.journal.heard(prompt)
+        self._warned = True
+
+    def _left_s(self) -> float:
+        assert self._grant is not None
+        return (self._grant.until - self._clock.now()).total_seconds()
+
+    def _parted(self, bridged: Bridged, costs_already: bool) -> None:
+        """After a bridge: say when it began and ended, if only that has cost."""
+        if bridged.connected_at is None or costs_already:
+            return
+        try:
+            self._charging.connected(self._call.id, bridged.connected_at)
+            self._running = True
+            self.end(bridged.ended_at)
+        except Unavailable as error:
+            log.error("call %s: not charged yet: %s", self._call.id, error)
