@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from billing.calendars import Calendars
+from billing.premium.book import ServiceBook
 from billing.premium.charging import Charging
 from billing.premium.codes import Codes
 from billing.premium.consents import Consents
@@ -14,11 +16,11 @@ from billing.premium.credit import Credit
 from billing.premium.owners import Owners
 from billing.premium.pins import Pins
 from billing.premium.price_list import PriceList
+from callflows.premium.shelf import TreeShelf
 from callflows.trees.ports import TreeServices
 
 if TYPE_CHECKING:
     from billing.premium.approvals import Approvals
-    from billing.premium.book import ServiceBook
     from billing.premium.consultants import Consultants
     from billing.premium.credit_requests import CreditRequests
     from billing.premium.disputes import Complaints
@@ -47,11 +49,14 @@ class Premium:
         owners, pins, codes, approvals: what lines' owners have set, and how they authenticate.
         consultants: who takes calls, and the queue for them.
         trees: what menu trees use.
+        shelf: the trees themselves.
+        calendars: holidays on which services are closed.
         guards: who is stopped for unusual use.
         complaints: disputed charges.
         owner_number: which number owners dial for credit, PIN and approvals.
         complaints_number: which number takes complaints.
-        recordings: the folder of callers' and owners' recordings, below the sounds folder.
+        recordings: the folder of callers' and owners' recordings, below the sounds folder; None
+            where it lies elsewhere, so that prompts cannot hold any.
         warning_s: how long before the end of the credit the caller is told.
         draw: draws the digit that accepts; is given those that it must not be.
     """
@@ -68,10 +73,12 @@ class Premium:
     approvals: Approvals
     consultants: Consultants
     trees: TreeServices
+    shelf: TreeShelf
+    calendars: Calendars | None
     guards: Guards
     complaints: Complaints
     owner_number: str = "2021"
     complaints_number: str = "2020"
-    recordings: str = "recordings"
+    recordings: str | None = "recordings"
     warning_s: int = 30
     draw: Callable[[str], str] = draw_digit
