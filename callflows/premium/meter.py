@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from billing.clock import Clock
 from billing.errors import Unavailable
@@ -64,6 +64,7 @@ class Meter:
         self._grant: Grant | None = None
         self._running = False
         self._bridging = False
+        self._first_s = 0
         self._limited_to: datetime | None = None
         self._warned = False
         self._beside: Callable[[Bridged], object] | None = None
@@ -144,6 +145,7 @@ class Meter:
         limit_s = None if math.isinf(left_s) else math.floor(left_s)
         if limit_s is not None and limit_s < 1:
             return Bridged("NO_CREDIT")
+        self._first_s = limit_s or 0
         limited = replace(terms, limit_s=limit_s, farewell_s=self._rules.farewell_s)
         self._bridging, self._beside = True, beside
         self._call.channel.watch(self.look)
@@ -167,8 +169,8 @@ class Meter:
         if talk is not None and talk.connected_at is not None:
             if not self._running:
                 self._run(self._charging.connected(self._call.id, talk.connected_at))
-                # The switch has this end already.
-                self._limited_to = self._grant.until if self._grant is not None else None
+                # The switch has an end already; what is granted now may reach farther.
+                self._limited_to = talk.connected_at + timedelta(seconds=self._first_s)
             if self._beside is not None:
                 self._beside(talk)
         if not self._running or self._grant is None:
