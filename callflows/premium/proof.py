@@ -6,7 +6,7 @@ the context, which is written to the channel: both are asked as secrets, tried, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from billing.entities import Line
 from billing.errors import Limited, Unavailable
@@ -39,7 +39,6 @@ PINS_A_CALL = 3
 class OwnerProof(_Base):
     """States `prove_pin` and `send_code`; the flow goes on in `proved` or `not_proved`."""
 
-    proof_purpose: ClassVar[Purpose] = "call"
     services: Services
 
     # -- what the flow says -------------------------------------------------------------------
@@ -48,6 +47,11 @@ class OwnerProof(_Base):
     def owner_line(self) -> Line:
         """The line whose owner is to be proven."""
         raise NotImplementedError
+
+    @property
+    def proof_purpose(self) -> Purpose:
+        """What a code is for."""
+        return "call"
 
     def proved(self, call: Call) -> State | None:
         """The caller is the owner: what follows."""
