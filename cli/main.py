@@ -29,10 +29,14 @@ COMMANDS = {
     "missed": "cli.missed",
     "payments": "cli.payments",
     "phone": "cli.phone",
+    "premium-audit": "cli.premium_audit",
+    "provider": "cli.provider",
     "queues": "cli.queues",
     "report": "cli.report",
     "run": "cli.run",
+    "service": "cli.service",
     "sounds": "cli.sounds",
+    "tree": "cli.tree",
 }
 
 
