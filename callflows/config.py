@@ -263,6 +263,14 @@ class Settings(BaseSettings):
         30, description="how long before the end of the credit the caller is told, seconds"
     )
 
+    premium_crm_hosts: tuple[str, ...] = Field(
+        (),
+        description="providers' CRM hosts that may be internal, or without TLS (JSON list)",
+    )
+    premium_crm_ca_file: FilePath | None = Field(
+        None, description="certificates of providers' CRM to trust, not the system's"
+    )
+
     # how callers are asked
     first_digit_s: Seconds = Field(7.0, description="wait for the first key, seconds")
     next_digit_s: Seconds = Field(4.0, description="wait for each further key, seconds")
@@ -378,6 +386,9 @@ class Settings(BaseSettings):
     payment_key: Key | None = Field(None, description="HMAC key of POST /payments")
     sms_inbound_key: Key | None = Field(None, description="HMAC key of POST /sms/inbound")
     link_key: Key | None = Field(None, description="HMAC key of the links in SMS")
+    premium_crm_key: Key | None = Field(
+        None, description="of it are made the keys that sign what providers' CRM are asked"
+    )
     cdr_password: Key | None = Field(
         None, description="password of POST /cdr (user: callflows), also in mod_json_cdr's `cred`"
     )

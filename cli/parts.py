@@ -19,9 +19,13 @@ from billing.desk import Desk
 from billing.errors import Unavailable
 from billing.limits import Limits
 from billing.links import Links
+from billing.premium.answers import Answers
+from billing.premium.history import Histories
 from callflows.call import Timers
 from callflows.config import ConfigError, Settings
 from callflows.services import Numbers, Services
+from callflows.trees.ports import TreeServices
+from gateways.crm import Crm
 from gateways.http_sms import HttpSms
 from gateways.mail import MailGateway, SandboxMail
 from gateways.sms import SandboxSms, SmsGateway
@@ -224,6 +228,40 @@ class Parts:
     def charge_tolerance(self) -> timedelta:
         """How much a premium charge may differ from the call's record."""
         return timedelta(seconds=self.settings.premium_cdr_tolerance_s)
+
+    @cached_property
+    def crm(self) -> Crm:
+        """Providers' CRM, which menu trees ask."""
+        settings = self.settings
+        ca_file = settings.premium_crm_ca_file
+        return Crm(
+            self._crm_secret,
+            private=settings.premium_crm_hosts,
+            ca_file=None if ca_file is None else str(ca_file),
+        )
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Earlier calls to a provider, for its CRM and its consultants."""
+        return Histories(self.database, self._crm_secret)
+
+    @cached_property
+    def trees(self) -> TreeServices:
+        """What menu trees use."""
+        return TreeServices(
+            answers=Answers(self.database, self.clock),
+            crm=self.crm,
+            histories=self.histories,
+            catalogue=self.catalogue,
+            library=self.library,
+            clock=self.clock,
+            zone=self.settings.zone,
+            region=self.settings.region,
+        )
+
+    @property
+    def _crm_secret(self) -> bytes:
+        return self.settings.secret("premium_crm_key").partition(",")[0].strip().encode()
 
     def chores(self) -> None:
         """What the relay sees to between its looks."""

@@ -7,7 +7,7 @@ with an index of its own, so that a build of the phrases' recordings leaves it a
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from sounds.errors import RecordingError
 from sounds.index import Entry, fingerprint, read_index, write_index
 from sounds.recording import Recording
 from sounds.respelling import respell
+
+Progress = Callable[[int, int, str], None]
+"""Called with recordings done, recordings in all, and the name of the last one."""
 
 
 @dataclass(slots=True)
@@ -67,6 +70,7 @@ class Library:
         recordings: Iterable[Recording],
         languages: Mapping[str, str],
         given: Path | None = None,
+        progress: Progress | None = None,
     ) -> Made:
         """Make the recordings of one folder, those that are not there yet.
 
@@ -110,9 +114,12 @@ class Library:
             wav.write(root / short, samples)
             entry["ms"] = made.ms[recording.name] = round(len(samples) * 1000 / wav.RATE_HZ)
             index[short] = entry
-        write_index(root, index)
-        self._length.cache_clear()
-        self._texts.cache_clear()
+            if progress is not None:
+                progress(len(made.built) + len(made.given), len(todo), recording.name)
+        if todo:
+            write_index(root, index)
+            self._length.cache_clear()
+            self._texts.cache_clear()
         return made
 
     def _read_length(self, name: str) -> int:
