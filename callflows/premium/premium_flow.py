@@ -3,17 +3,12 @@
 Read the states from top to bottom: they are the conversation. Nothing is charged before the
 acceptance is recorded, the owner has authenticated where that is asked for, credit is reserved, and
 the content or consultant is connected.
-
-The digit that accepts is named in its own breath, behind everything that has to be known, and is
-drawn anew for each call. What is pressed before it is named is thrown away; what is pressed in a
-row is no answer. So neither type-ahead nor somebody who holds the keys down accepts anything.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Literal
 
 import phonenumbers
 
@@ -25,12 +20,11 @@ from billing.premium.consents import Consent
 from billing.premium.owners import OwnerView
 from billing.premium.rating import least_use, rate, version_at
 from billing.premium.slices import Refused
-from billing.premium.tariffs import Tariff
-from callflows.call import BACK, Call, Digits, GaveUp, Prompt
+from callflows.call import Call, GaveUp, Prompt
 from callflows.flow import Flow, State, state
-from callflows.journal import told
-from callflows.phrases import ONE_MOMENT
+from callflows.journal import phrase_of, told
 from callflows.premium import phrases as words
+from callflows.premium.acceptance import Acceptance
 from callflows.premium.authentication import OwnerAuthentication
 from callflows.premium.identity import proven_number
 from callflows.premium.meter import Meter, Rules
@@ -40,18 +34,10 @@ from callflows.trees.runner import TreeStates
 from sounds import Phrase, Recording
 from sounds.hijri import from_gregorian
 
-# Keys that come within so many seconds of each other were pressed in a row: somebody who means one
-# presses it once.
-QUIET_S = 0.2
-KEYS_IN_A_ROW = 4
-# How often the price may be heard in one call.
-HEARINGS = 5
-AGAIN = BACK
-
 _NUMBER = re.compile(r"[0-9]{3,15}")
 
 
-class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
+class PremiumFlow(TreeStates, OwnerAuthentication, Acceptance, Flow):
     """One call to a premium-rate number."""
 
     name = "premium"
@@ -71,7 +57,7 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
     def welcome(self, call: Call) -> State | None:
         refusal = self._refusal(call)
         if refusal is not None:
-            return self._refuse(call, *refusal)
+            return self.refuse(call, *refusal)
         self._greet(call)
         return self.terms
 
@@ -88,7 +74,7 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
         if service is None:
             shown = dialled if _NUMBER.fullmatch(dialled) else "000"
             return "no_service", words.no_service(shown)
-        name = self._recording(call, "name")
+        name = self.recording(call, "name")
         if service.status != "published":
             return "suspended", words.suspended(name)
         if number is None:
@@ -146,114 +132,9 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
             return birthday == f"{hijri.month:02d}{hijri.day:02d}"
         return birthday == f"{today.month:02d}{today.day:02d}"
 
-    # -- the price, and its acceptance (D10, D11) ----------------------------------------------
-
-    @state
-    def terms(self, call: Call) -> State | None:
-        """Service, price, how it is counted, conditions: played to the end, whatever is pressed."""
-        hearings = self.context.get("hearings", 0) + 1
-        if hearings > HEARINGS:
-            return self._refuse(call, "not_accepted", words.NOT_ACCEPTED)
-        now = self.services.clock.now()
-        tariffs = self.premium.prices.announced(self.service.id, now)
-        if not tariffs:
-            return self._refuse(call, "no_tariff", words.no_service(self.service.number))
-        self.context |= {
-            "hearings": hearings,
-            "at": now.isoformat(timespec="seconds"),
-            "tariffs": [tariff.id for tariff in tariffs],
-            "version": self.service.version,
-            "digit": self.premium.draw(""),
-        }
-        call.say(*self._announcement(call, tariffs, now))
-        call.flush()
-        return self.accept
-
-    @state
-    def accept(self, call: Call) -> State | None:
-        """The drawn digit, pressed once, after it was named."""
-        digit = self.context["digit"]
-        call.say(words.ACCEPT)
-        call.flush()
-        pressed = call.ask(
-            words.accept_key(digit),
-            str,
-            digits=Digits(
-                most=KEYS_IN_A_ROW,
-                first_s=call.timers.first_digit_s,
-                next_s=QUIET_S,
-                fresh=True,
-            ),
-            invalid=words.WRONG_KEY,
-            otherwise="",
-        )
-        if pressed == digit:
-            return self._accepted(call, digit)
-        if pressed == AGAIN:
-            return self.terms
-        tries = self.context.get("tries", 0) + 1
-        self.context["tries"] = tries
-        if tries >= call.timers.tries:
-            return self._refuse(call, "not_accepted", words.NOT_ACCEPTED)
-        if not pressed:
-            call.say(Phrase("no_input"))
-            return self.accept
-        call.say(words.WRONG_KEY if len(pressed) == 1 else words.MANY_KEYS)
-        self.context["digit"] = self.premium.draw(digit + pressed[:1])
-        return self.accept
-
-    def _accepted(self, call: Call, pressed: str) -> State | None:
-        """Write the acceptance down; without that nobody is connected."""
-        now = self.services.clock.now()
-        try:
-            try:
-                consent = self._record_consent(call, pressed, now)
-            except Unavailable:
-                call.say(ONE_MOMENT)
-                call.flush()
-                consent = self._record_consent(call, pressed, now)
-        except Unavailable:
-            call.journal.event("not_recorded", what="consent")
-            return self._refuse(call, "not_recorded", words.NOT_RECORDED)
-        call.journal.event("accepted", consent=consent.id, digit=pressed)
-        self.context["accepted"] = True
+    def accepted(self, call: Call, consent: Consent) -> State | None:
+        """Go on: the owner comes next, where anything is asked of one."""
         return self.authenticate
-
-    def _record_consent(self, call: Call, pressed: str, now: datetime) -> Consent:
-        announced_at = datetime.fromisoformat(self.context["at"])
-        known = self.premium.prices.announced(self.service.id, announced_at)
-        # Only what was said: a version that was approved since then is not in it.
-        tariffs = [each for each in known if each.id in self.context["tariffs"]]
-        heard = [
-            *self._announcement(call, tariffs, announced_at),
-            words.ACCEPT,
-            words.accept_key(self.context["digit"]),
-        ]
-        return self.premium.consents.accept(
-            call.id,
-            self.line.id,
-            self.service.id,
-            self.service.version,
-            tariffs,
-            call.language,
-            told(Prompt(tuple(heard), call.language)),
-            self.context["digit"],
-            pressed,
-            announced_at,
-            now,
-        )
-
-    def _announcement(
-        self, call: Call, tariffs: list[Tariff] | tuple[Tariff, ...], at: datetime
-    ) -> list[Phrase]:
-        prices = self.premium.prices.prices(tariffs, at)
-        phrases = [
-            words.welcome(self._recording(call, "name")),
-            *words.prices(prices, self.services.timezone),
-        ]
-        if self.service.conditions:
-            phrases.append(words.conditions(self._recording(call, "conditions")))
-        return [*phrases, words.billed(self.line.number)]
 
     # -- the owner (D9); the states are those of OwnerAuthentication ---------------------------
 
@@ -278,10 +159,10 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
             phrase = words.owner_unreachable(self.premium.owner_number)
         elif reason in ("refused", "no_answer"):
             outcome = "refused" if reason == "refused" else "needed"
-            phrase = words.approval(outcome, self._recording(call, "name"))
+            phrase = words.approval(outcome, self.recording(call, "name"))
         else:
             phrase = words.NOT_AUTHENTICATED
-        return self._refuse(call, f"owner_{reason}", phrase)
+        return self.refuse(call, f"owner_{reason}", phrase)
 
     # -- credit, content -----------------------------------------------------------------------
 
@@ -308,8 +189,8 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
             left = self.premium.credit.view(self.line.id).available
             phrase = words.no_credit(left, self.premium.owner_number)
         else:
-            phrase = words.approval("used_up", self._recording(call, "name"))
-        return self._refuse(call, refused.reason, phrase)
+            phrase = words.approval("used_up", self.recording(call, "name"))
+        return self.refuse(call, refused.reason, phrase)
 
     @state
     def connect(self, call: Call) -> State | None:
@@ -384,6 +265,12 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
             if self.premium.credit.view(self.line.id).available >= least:
                 return words.APPROVAL_ENDED
         return words.CREDIT_ENDED
+
+    @state
+    def refused(self, call: Call) -> State | None:
+        """Last words of a call that costs nothing: why, and what can be done."""
+        call.say(phrase_of(*self.context["refused"]))
+        return None
 
     def over(self, call: Call) -> None:
         """The caller is gone, or nothing more follows: charge what was used, release the rest."""
@@ -472,22 +359,16 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Flow):
             raise LookupError("nothing was accepted")
         return consent
 
-    def _recording(self, call: Call, part: Literal["name", "conditions"]) -> Recording:
-        """What the service says of itself, in the caller's language if it speaks that."""
-        service = self.service
-        language = service.language(call.language)
-        texts = service.names if part == "name" else service.conditions
-        return Recording(service.recording(part, language), texts[language])
-
     def _load_tree(self) -> None:
         tree = None if self._service is None else self.premium.shelf.tree(self._service)
         if tree is not None:
             self.tree = tree
 
-    def _refuse(self, call: Call, reason: str, *phrases: Phrase) -> State | None:
+    def refuse(self, call: Call, reason: str, phrase: Phrase) -> State | None:
+        """Say why nothing follows, and end the call."""
         call.journal.event("refused", reason=reason)
-        call.say(*phrases)
-        return None
+        self.context["refused"] = told(Prompt((phrase,), call.language))[0]
+        return self.refused
 
 
 def _is_foreign(number: str, region: str) -> bool:
