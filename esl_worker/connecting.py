@@ -125,6 +125,7 @@ class ConnectingChannel(FreeSwitchChannel):
     def record(self, prompt: Prompt, name: str, terms: Recording) -> Recorded | None:
         """See `Channel.record`. Any key ends it; the file is kept if the caller hangs up."""
         path = self._means.recordings_dir / recording_name(name)
+        _make_folder(path.parent, self._means.recordings_dir)
         visit = self._visit()
         if self._before.pop(RECORDED, None) == visit:
             return _recorded(name, self._before, terms)
@@ -377,6 +378,22 @@ class _Waiting:
             raise self._error
         self._found = self._found or self._look()
         return self._found
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    """Make a folder below the recordings folder, as open to the switch as that is.
+
+    The switch makes none: it ends a call that is to be recorded where there is no folder.
+    """
+    if folder.is_dir():
+        return
+    if folder != root:
+        _make_folder(folder.parent, root)
+    else:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    if folder != root:
+        folder.chmod(root.stat().st_mode & 0o7777)
 
 
 def _recorded(name: str, found: Mapping[str, str], terms: Recording) -> Recorded | None:

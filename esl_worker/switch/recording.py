@@ -21,9 +21,12 @@ LONGEST_S = 3600.0
 def record(channel: Channel, path: str, limit_s: int, silence_hits: int) -> None:
     """Record until a terminator, a break, the limit, the hangup, or so many seconds of silence.
 
-    A file that the caller hangs up on is kept. Missing folders are made.
+    A file that the caller hangs up on is kept. Without its folder the call ends (measured).
     """
     clock = channel.clock
+    if path.startswith("/") and not Path(path).parent.is_dir():
+        channel.hangup("DESTINATION_OUT_OF_ORDER", by="application")
+        return
     channel.caller.event("record", {"path": path})
     spoken_s, channel.speaks_s = channel.speaks_s, 0.0
     limit = float(limit_s or LONGEST_S)
@@ -58,7 +61,6 @@ def record(channel: Channel, path: str, limit_s: int, silence_hits: int) -> None
 
 
 def _write(path: Path, samples: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
