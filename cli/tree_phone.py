@@ -65,7 +65,8 @@ class TreePhone:
 
     def run(self) -> str:
         """Run the tree to its end; why it is over."""
-        call = Call(cast(Channel, self._channel), Journal(), language=self._language, language_set=True)
+        channel = cast(Channel, self._channel)
+        call = Call(channel, Journal(), language=self._language, language_set=True)
         outcome = run(self._flow, call)
         if outcome == "caller_gone":
             return "hung up"

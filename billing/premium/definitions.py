@@ -73,10 +73,9 @@ class InvalidService(BillingError, ValueError):
 
 
 def canonical(definition: Mapping[str, Any]) -> str:
-    """Return the definition as it is stored: one text for one content."""
-    return json.dumps(
-        _with_text_keys(definition), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-    )
+    """Return the definition as it is stored: one text for one file."""
+    # In the writer's order: a tree starts with its first node.
+    return json.dumps(_with_text_keys(definition), ensure_ascii=False, separators=(",", ":"))
 
 
 def _with_text_keys(value: Any) -> Any:

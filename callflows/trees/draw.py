@@ -41,7 +41,8 @@ class _Box:
 
     name: str
     node: Node
-    lines: list[str]
+    lines: list[tuple[str, bool]]
+    """What stands in it, and whether that is a text in the language drawn."""
     exits: list[Exit]
     layer: int = 0
     x: float = 0.0
@@ -86,9 +87,13 @@ def draw(tree: Tree, language: str) -> str:
     pen = _Pen(width, right_to_left)
     for box in boxes.values():
         for place, way in enumerate(box.exits):
-            parts.append(pen.arrow(box, place, way, boxes[way.target]))
+            # An arrow goes to the next layer only: the ways back are named, else nobody could
+            # follow the lines.
+            if boxes[way.target].layer > box.layer:
+                parts.append(pen.arrow(box, place, way, boxes[way.target]))
     for box in boxes.values():
-        parts += pen.box(box, is_start=box.name == tree.start)
+        back = {way.target for way in box.exits if boxes[way.target].layer <= box.layer}
+        parts += pen.box(box, back, is_start=box.name == tree.start)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -105,23 +110,16 @@ class _Pen:
     def arrow(self, box: _Box, place: int, way: Exit, target: _Box) -> str:
         y1, y2 = _MARGIN + box.port(place), _MARGIN + target.y + _PAD + _LINE / 2
         x1, x2 = box.x + _WIDTH, target.x
-        if target.layer > box.layer:
-            bend = max(40.0, (x2 - x1) / 2)
-            inner = (x1 + bend, y1, x2 - bend, y2)
-        else:
-            # Back to an earlier layer: out, around, and in again from before.
-            below = _MARGIN + max(box.y + box.height, target.y + target.height) + 24
-            inner = (x1 + 70, below, x2 - 70, below)
-        a, b, c, d = inner
+        bend = (x2 - x1) / 2
         style = "" if way.chosen else ' stroke-dasharray="5 4"'
         return (
-            f'<path d="M{self._x(x1):.1f} {y1:.1f}C{self._x(a):.1f} {b:.1f}'
-            f' {self._x(c):.1f} {d:.1f} {self._x(x2):.1f} {y2:.1f}" fill="none"'
+            f'<path d="M{self._x(x1):.1f} {y1:.1f}C{self._x(x1 + bend):.1f} {y1:.1f}'
+            f' {self._x(x2 - bend):.1f} {y2:.1f} {self._x(x2):.1f} {y2:.1f}" fill="none"'
             f' stroke="#555"{style} marker-end="url(#tip)"><title>{escape(box.name)}'
             f" {escape(way.field)} → {escape(way.target)}</title></path>"
         )
 
-    def box(self, box: _Box, *, is_start: bool) -> Iterator[str]:
+    def box(self, box: _Box, back: set[str], *, is_start: bool) -> Iterator[str]:
         left = self._x(box.x + _WIDTH) if self._mirrored else self._x(box.x)
         top = _MARGIN + box.y
         kind = str(getattr(box.node, "type", ""))
@@ -131,12 +129,14 @@ class _Pen:
         )
         y = top + _PAD + _LINE * 0.75
         yield self._text(left + _PAD, y, f"{box.name}  ({kind})", bold=True)
-        for line in box.lines:
+        for line, is_said in box.lines:
             y += _LINE
-            yield self._said(left, y, line)
+            yield self._said(left, y, line) if is_said else self._text(left + _PAD, y, line)
         for way in box.exits:
             y += _LINE
             label = _label(way.field)
+            if way.target in back:
+                label += f" ↩ {way.target}"
             if self._mirrored:
                 yield self._text(left + _PAD, y, label, colour="#a33")
             else:
@@ -172,25 +172,26 @@ def _label(name: str) -> str:
     return second if first in ("keys", "results") else first
 
 
-def _lines(node: Node, language: str) -> Iterator[str]:
-    """What stands in the box besides the ways out."""
+def _lines(node: Node, language: str) -> Iterator[tuple[str, bool]]:
+    """What stands in the box besides the ways out, and whether it is in the language."""
     parts = list(node.parts())
     if isinstance(node, Random):
-        yield f"{len(parts)} × {node.pick}"
+        yield f"{len(parts)} × {node.pick}", False
         parts = parts[:1]
     if isinstance(node, Callout):
-        yield node.url if len(node.url) <= _LETTERS else node.url[: _LETTERS - 1] + "…"
+        yield node.url if len(node.url) <= _LETTERS else node.url[: _LETTERS - 1] + "…", False
     if isinstance(node, Record):
-        yield f"≤ {node.most_s} s"
+        yield f"≤ {node.most_s} s", False
     for name, texts in parts:
-        prefix = f"{name}: " if isinstance(node, Order) else ""
-        lines = list(_wrapped(prefix + written.plain(texts[language])))
-        yield from lines[:_MOST_LINES]
+        if isinstance(node, Order):
+            yield name, False
+        lines = list(_wrapped(written.plain(texts[language])))
+        yield from ((line, True) for line in lines[:_MOST_LINES])
         if len(lines) > _MOST_LINES:
-            yield "…"
+            yield "…", True
     if isinstance(node, Poll):
         for key, choice in node.choices.items():
-            yield f"{key}  {choice}"
+            yield f"{key}  {choice}", False
 
 
 def _wrapped(text: str) -> Iterator[str]:

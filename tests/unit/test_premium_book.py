@@ -24,6 +24,7 @@ from billing.premium.hours import Hours, is_open, next_open, parse_hours
 from billing.premium.schema import consultants, tariffs
 from billing.premium.supervision import WrongDecision
 from billing.premium.tariffs import InvalidTariff
+from callflows.trees.services import tree_of
 
 CALENDARS = Calendars(Path(__file__).parents[2] / "conf" / "calendars")
 
@@ -62,6 +63,21 @@ def test_submitted_and_approved_again_is_the_same(house: ServiceHouse) -> None:
     approved = house.supervision.approve(NUMBER, 1, "operator")
     assert house.supervision.approve(NUMBER, 1, "somebody else") == approved
     assert house.supervision.submit(service(), "provider").version == 1
+
+
+def test_a_tree_starts_where_its_writer_began(house: ServiceHouse) -> None:
+    """The order of the nodes survives the database: without `start`, the first one is the start."""
+    say = service()["content"]["tree"]["nodes"]["poem"]["say"]
+    nodes = {
+        "welcome": {"type": "prompt", "say": say, "next": "ask"},
+        "ask": {"type": "menu", "say": say, "keys": {2: "welcome", 1: "ask"}},
+    }
+    found = house.publish(content={"tree": {"nodes": nodes}})
+    tree = tree_of(found)
+    assert tree is not None
+    assert (tree.start, list(tree.nodes["ask"].keys)) == ("welcome", ["2", "1"])
+    assert tree.folder == f"services/{NUMBER}/1"
+    assert tree_of(house.book.get(NUMBER, 1)) is tree
 
 
 def test_a_new_version_waits_beside_the_published_one(house: ServiceHouse) -> None:
