@@ -24,7 +24,9 @@ def record(channel: Channel, path: str, limit_s: int, silence_hits: int) -> None
     A file that the caller hangs up on is kept. Without its folder the call ends (measured).
     """
     clock = channel.clock
-    if path.startswith("/") and not Path(path).parent.is_dir():
+    root = channel.switch.recordings_dir
+    file = Path(path) if root is not None and Path(path).is_relative_to(root) else None
+    if file is not None and not file.parent.is_dir():
         channel.hangup("DESTINATION_OUT_OF_ORDER", by="application")
         return
     channel.caller.event("record", {"path": path})
@@ -56,8 +58,8 @@ def record(channel: Channel, path: str, limit_s: int, silence_hits: int) -> None
     channel.set("record_seconds", str(samples // RATE))
     channel.set("record_ms", str(samples // 8))
     channel.set("record_samples", str(samples))
-    if path.startswith("/"):
-        _write(Path(path), samples)
+    if file is not None:
+        _write(file, samples)
 
 
 def _write(path: Path, samples: int) -> None:

@@ -179,6 +179,7 @@ class Embedded(House):
             }),
             self.sounds,
             Clock(self.speed),
+            recordings_dir=self.recordings,
             subscribers=Directory({
                 ANNA[1:]: sub.answers(0.0, ear("anna")),
                 BORIS[1:]: sub.busy(0.0),
