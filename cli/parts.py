@@ -25,6 +25,7 @@ from callflows.call import Timers
 from callflows.config import ConfigError, Settings
 from callflows.services import Numbers, Services
 from callflows.trees.ports import TreeServices
+from cli.premium_parts import InThread, PremiumParts
 from gateways.crm import Crm
 from gateways.http_sms import HttpSms
 from gateways.mail import MailGateway, SandboxMail
@@ -54,6 +55,8 @@ class Parts:
         os.umask(0o077)
         self.settings = settings
         self.clock = SystemClock()
+        # Does long computations beside the calls, in a process that serves any.
+        self.in_thread: InThread | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -78,10 +81,10 @@ class Parts:
         return Links(secret, lifetime=timedelta(hours=self.settings.link_hours))
 
     @cached_property
-    def desk(self) -> Desk:
-        """Billing, as conversations and pages see it."""
+    def limits(self) -> Limits:
+        """The limits on messages."""
         settings = self.settings
-        limits = Limits(
+        return Limits(
             caller_per_day=settings.sms_per_caller_day,
             anonymous_per_day=settings.sms_anonymous_day,
             destination_per_day=settings.sms_per_destination_day,
@@ -89,7 +92,16 @@ class Parts:
             total_per_day=settings.sms_per_day,
             timezone=settings.timezone,
         )
-        return Desk(self.database, self.clock, limits=limits, links=self.links)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Billing, as conversations and pages see it."""
+        return Desk(self.database, self.clock, limits=self.limits, links=self.links)
+
+    @cached_property
+    def premium(self) -> PremiumParts:
+        """Premium-rate lines."""
+        return PremiumParts(self, self.limits)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -119,6 +131,7 @@ class Parts:
             timezone=settings.zone,
             pen_and_paper_s=settings.pen_and_paper_s,
             announcements=Announcements(self.database, self.clock),
+            premium=self.premium.desk(self.in_thread),
             nudge=self.nudge,
         )
 
@@ -268,6 +281,7 @@ class Parts:
         self.daily_report.ask()
         self.retention.ask()
         self.cdr_spool.look()
+        self.premium.look()
 
     @cached_property
     def registry(self) -> CollectorRegistry:

@@ -57,6 +57,9 @@ def web(settings: Settings) -> None:
         nudge=parts.nudge,
         payment_keys=keys_of(settings, "payment_key"),
         sms_keys=keys_of(settings, "sms_inbound_key"),
+        owner_sms=parts.premium.owner.sms,
+        approvals=parts.premium.owner.approvals,
+        timezone=settings.timezone,
         cdr=CdrIntake(
             parts.database,
             parts.clock,
@@ -136,6 +139,7 @@ def jobs(settings: Settings, queues: Sequence[str]) -> None:
         handlers={
             **messages.handlers(),
             **postings.handlers(),
+            **parts.premium.owner.messages.handlers(),
             **parts.daily_report.handlers(),
             **parts.retention.handlers(),
         },

@@ -12,15 +12,21 @@ import gevent
 from billing.journal import Journal
 from callflows.announce_flow import AnnounceFlow
 from callflows.bill_flow import BillFlow
+from callflows.premium.approval_call import ApprovalCallFlow
+from callflows.premium.owner_flow import OwnerFlow
+from callflows.premium.premium_flow import PremiumFlow
 from cli.parts import Parts, address
+from cli.premium_parts import PREFIXES
 from esl_worker.connecting import Means
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
 from esl_worker.metrics import WorkerMetrics
 from esl_worker.server import WorkerServer
-from esl_worker.worker import Worker
+from esl_worker.worker import FlowMaker, Worker
 
-FLOWS = {BillFlow.name: BillFlow, AnnounceFlow.name: AnnounceFlow}
+FLOWS: dict[str, FlowMaker] = {
+    flow.name: flow for flow in (BillFlow, AnnounceFlow, PremiumFlow, OwnerFlow, ApprovalCallFlow)
+}
 
 
 def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServer, JournalWriter]:
@@ -29,15 +35,23 @@ def make_server(parts: Parts, live: LiveCalls | None = None) -> tuple[WorkerServ
     `live` is told of each call while it lasts.
     """
     settings = parts.settings
+    # A PIN takes long to check, by design: other calls must not wait for it.
+    parts.in_thread = lambda work: gevent.get_hub().threadpool.spawn(work).get()
     journals = JournalWriter(Journal(parts.database))
     metrics = WorkerMetrics(parts.registry)
     worker = Worker(
         parts.services,
         FLOWS,
-        {settings.announce_number: AnnounceFlow.name, **settings.services},
+        {
+            settings.announce_number: AnnounceFlow.name,
+            settings.premium_approval_number: ApprovalCallFlow.name,
+            settings.premium_owner_number: OwnerFlow.name,
+            **settings.services,
+        },
         parts.catalogue,
         Path(settings.sounds_dir).resolve(),
         journals,
+        prefixes=dict.fromkeys(PREFIXES, PremiumFlow.name),
         language=settings.language,
         timers=parts.timers,
         live=live,

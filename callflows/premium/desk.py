@@ -21,9 +21,7 @@ from callflows.trees.ports import TreeServices
 
 if TYPE_CHECKING:
     from billing.premium.approvals import Approvals
-    from billing.premium.consultants import Consultants
     from billing.premium.credit_requests import CreditRequests
-    from billing.premium.disputes import Complaints
     from billing.premium.guards import Guards
 
 ACCEPTING_DIGITS = "123456789"
@@ -47,16 +45,13 @@ class Premium:
         credit: monthly credit of lines.
         credit_requests: asking for more of it.
         owners, pins, codes, approvals: what lines' owners have set, and how they authenticate.
-        consultants: who takes calls, and the queue for them.
         trees: what menu trees use.
         shelf: the trees themselves.
         calendars: holidays on which services are closed.
         guards: who is stopped for unusual use.
-        complaints: disputed charges.
         owner_number: which number owners dial for credit, PIN and approvals.
         complaints_number: which number takes complaints.
-        recordings: the folder of callers' and owners' recordings, below the sounds folder; None
-            where it lies elsewhere, so that prompts cannot hold any.
+        recordings: the folder of callers' and owners' recordings, below the sounds folder.
         warning_s: how long before the end of the credit the caller is told.
         draw: draws the digit that accepts; is given those that it must not be.
     """
@@ -71,14 +66,12 @@ class Premium:
     pins: Pins
     codes: Codes
     approvals: Approvals
-    consultants: Consultants
     trees: TreeServices
     shelf: TreeShelf
     calendars: Calendars | None
     guards: Guards
-    complaints: Complaints
     owner_number: str = "2021"
     complaints_number: str = "2020"
-    recordings: str | None = "recordings"
+    recordings: str = "recordings"
     warning_s: int = 30
     draw: Callable[[str], str] = draw_digit

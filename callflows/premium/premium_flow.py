@@ -109,9 +109,9 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Acceptance, Flow):
 
     def _greet(self, call: Call) -> None:
         """A returning caller by name, where the owner has recorded one; a birthday, too (D14)."""
-        owner, folder = self._owner, self.premium.recordings
-        if owner.greeting is not None and folder is not None and self._returning():
-            name = Recording(f"{folder}/{owner.greeting}", "♪")
+        owner = self._owner
+        if owner.greeting is not None and self._returning():
+            name = Recording(f"{self.premium.recordings}/{owner.greeting}", "♪")
             call.say(words.greeting(name))
         if owner.birthday is not None and self._is_birthday(owner.birthday):
             call.say(words.BIRTHDAY)

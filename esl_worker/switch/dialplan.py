@@ -110,6 +110,8 @@ def service_dialplan(
                 (
                     r"\+?\d{3,15}",
                     [
+                        # Callers of this switch are whom they say they are.
+                        ("set", "callflows_identity=from"),
                         socket,
                         socket,
                         ("answer", ""),

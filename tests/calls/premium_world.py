@@ -173,7 +173,6 @@ class PremiumWorld(World):
             approvals=Approvals(
                 database, clock, Links(secret, timedelta(hours=1), APPROVAL_REQUEST)
             ),
-            consultants=None,  # type: ignore[arg-type]
             trees=TreeServices(
                 Answers(database, clock),
                 Crm(),
@@ -186,7 +185,6 @@ class PremiumWorld(World):
             shelf=TreeShelf(),
             calendars=None,
             guards=Guards(database, clock),
-            complaints=None,  # type: ignore[arg-type]
             draw=lambda used: self._draws.pop(0),
         )
         self.services = replace(self.services, premium=self.premium)
