@@ -450,8 +450,11 @@ charges = Table(
     Column("levies", Text, nullable=False, server_default="[]"),
     Column("status", Text, nullable=False, server_default="posted"),
     Column("posted_at", Instant, nullable=False),
-    # How much of it bills have collected, rials.
+    # How much of it bills have collected, and how much no bill has asked for (any more), rials;
+    # the rest stands on bills (bill_charges).
     Column("collected", BigInteger, nullable=False, server_default="0"),
+    Column("unbilled", BigInteger, nullable=False, server_default="0"),
+    # The first bill that asked for it.
     Column("bill", ForeignKey("bills.id")),
     CheckConstraint("amount > 0", name="amount"),
     CheckConstraint(
@@ -460,17 +463,42 @@ charges = Table(
         name="no_lost_rial",
     ),
     CheckConstraint("collected >= 0 AND collected <= amount", name="collected"),
+    CheckConstraint("unbilled >= 0 AND collected + unbilled <= amount", name="unbilled"),
     CheckConstraint("status IN ('posted', 'disputed', 'reversed')", name="status"),
     Index("ix_charges_line", "line", "connected_at"),
     Index("ix_charges_provider", "provider", "connected_at"),
     Index(
         "ix_charges_unbilled",
         "line",
-        sqlite_where=text("bill IS NULL"),
-        postgresql_where=text("bill IS NULL"),
+        sqlite_where=text("unbilled > 0"),
+        postgresql_where=text("unbilled > 0"),
     ),
 )
 """Charges of premium calls: caller's debit = provider + operator + levies."""
+
+bill_charges = Table(
+    "bill_charges",
+    metadata,
+    Column("bill", ForeignKey("bills.id"), primary_key=True),
+    Column("charge", ForeignKey("charges.id"), primary_key=True),
+    # 'premium': in the bill's own section; 'carried': in the remainders of earlier bills.
+    Column("kind", Text, primary_key=True),
+    # Rials of the charge that the bill asks for; what became of them so far: paid, carried to a
+    # later bill, withdrawn because of a complaint.
+    Column("amount", BigInteger, nullable=False),
+    Column("collected", BigInteger, nullable=False, server_default="0"),
+    Column("carried", BigInteger, nullable=False, server_default="0"),
+    Column("withdrawn", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("kind IN ('premium', 'carried')", name="kind"),
+    CheckConstraint("amount > 0", name="amount"),
+    CheckConstraint(
+        "collected >= 0 AND carried >= 0 AND withdrawn >= 0"
+        " AND collected + carried + withdrawn <= amount",
+        name="not_more",
+    ),
+    Index("ix_bill_charges_charge", "charge"),
+)
+"""What of which charges a bill asks for; `billing.premium.collecting` tells in which order."""
 
 bill_services = Table(
     "bill_services",
@@ -511,10 +539,13 @@ settlements = Table(
     # Year times 100 plus month, as in premium_credits.
     Column("period", Integer, nullable=False),
     Column("contract", ForeignKey("provider_contracts.id"), nullable=False),
-    # All rials: what was charged in the period, what of everything was not collected by its end,
-    # what was collected in it, the provider's share of that, carried in and out, withheld, to pay.
+    # All rials: what was charged in the period less what was reversed in it, what of everything
+    # was not collected by its end, what is collected but held back because of open complaints,
+    # what was collected and is settled here, the provider's share of that, carried in and out,
+    # withheld, to pay.
     Column("gross", BigInteger, nullable=False),
     Column("not_collected", BigInteger, nullable=False),
+    Column("held_back", BigInteger, nullable=False, server_default="0"),
     Column("collected", BigInteger, nullable=False),
     Column("share", BigInteger, nullable=False),
     Column("carried_in", BigInteger, nullable=False),
@@ -526,7 +557,12 @@ settlements = Table(
     Column("status", Text, nullable=False),
     Column("invoice", Text),
     Column("settled_at", Instant, nullable=False),
+    # The bank's reference of the transfer to the provider.
+    Column("transfer", Text),
+    Column("paid_at", Instant),
     UniqueConstraint("provider", "period"),
+    CheckConstraint("(status = 'paid') = (paid_at IS NOT NULL)", name="paid_at"),
+    CheckConstraint("(transfer IS NULL) = (paid_at IS NULL)", name="transfer"),
     CheckConstraint("share + carried_in = withheld + carried_out + payable", name="adds_up"),
     CheckConstraint("payable >= 0 AND withheld >= 0", name="payable"),
     CheckConstraint("status IN ('awaiting_invoice', 'payable', 'carried', 'paid')", name="status"),
@@ -676,6 +712,7 @@ make_immutable(IMMUTABLE)
 __all__ = [
     "IMMUTABLE",
     "approval_requests",
+    "bill_charges",
     "bill_services",
     "charges",
     "collections",

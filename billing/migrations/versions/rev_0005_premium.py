@@ -352,6 +352,7 @@ def upgrade() -> None:
         sa.Column("contract", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("gross", sa.BigInteger(), nullable=False),
         sa.Column("not_collected", sa.BigInteger(), nullable=False),
+        sa.Column("held_back", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("collected", sa.BigInteger(), nullable=False),
         sa.Column("share", sa.BigInteger(), nullable=False),
         sa.Column("carried_in", sa.BigInteger(), nullable=False),
@@ -362,9 +363,17 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("invoice", sa.Text(), nullable=True),
         sa.Column("settled_at", sa.BigInteger(), nullable=False),
+        sa.Column("transfer", sa.Text(), nullable=True),
+        sa.Column("paid_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "(status = 'paid') = (paid_at IS NOT NULL)", name=op.f("ck_settlements_paid_at")
+        ),
         sa.CheckConstraint(
             "status IN ('awaiting_invoice', 'payable', 'carried', 'paid')",
             name=op.f("ck_settlements_status"),
+        ),
+        sa.CheckConstraint(
+            "(transfer IS NULL) = (paid_at IS NULL)", name=op.f("ck_settlements_transfer")
         ),
         sa.CheckConstraint("payable >= 0 AND withheld >= 0", name=op.f("ck_settlements_payable")),
         sa.CheckConstraint(
@@ -629,6 +638,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), server_default="posted", nullable=False),
         sa.Column("posted_at", sa.BigInteger(), nullable=False),
         sa.Column("collected", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("unbilled", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("bill", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.CheckConstraint(
             "status IN ('posted', 'disputed', 'reversed')", name=op.f("ck_charges_status")
@@ -641,6 +651,9 @@ def upgrade() -> None:
             "provider_part >= 0 AND operator_part >= 0 AND levies_part >= 0"
             " AND provider_part + operator_part + levies_part = amount",
             name=op.f("ck_charges_no_lost_rial"),
+        ),
+        sa.CheckConstraint(
+            "unbilled >= 0 AND collected + unbilled <= amount", name=op.f("ck_charges_unbilled")
         ),
         sa.ForeignKeyConstraint(["bill"], ["bills.id"], name=op.f("fk_charges_bill")),
         sa.ForeignKeyConstraint(
@@ -666,9 +679,30 @@ def upgrade() -> None:
         "charges",
         ["line"],
         unique=False,
-        sqlite_where=sa.text("bill IS NULL"),
-        postgresql_where=sa.text("bill IS NULL"),
+        sqlite_where=sa.text("unbilled > 0"),
+        postgresql_where=sa.text("unbilled > 0"),
     )
+    op.create_table(
+        "bill_charges",
+        sa.Column("bill", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("charge", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("collected", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("carried", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("withdrawn", sa.BigInteger(), server_default="0", nullable=False),
+        sa.CheckConstraint("kind IN ('premium', 'carried')", name=op.f("ck_bill_charges_kind")),
+        sa.CheckConstraint("amount > 0", name=op.f("ck_bill_charges_amount")),
+        sa.CheckConstraint(
+            "collected >= 0 AND carried >= 0 AND withdrawn >= 0"
+            " AND collected + carried + withdrawn <= amount",
+            name=op.f("ck_bill_charges_not_more"),
+        ),
+        sa.ForeignKeyConstraint(["bill"], ["bills.id"], name=op.f("fk_bill_charges_bill")),
+        sa.ForeignKeyConstraint(["charge"], ["charges.id"], name=op.f("fk_bill_charges_charge")),
+        sa.PrimaryKeyConstraint("bill", "charge", "kind", name=op.f("pk_bill_charges")),
+    )
+    op.create_index("ix_bill_charges_charge", "bill_charges", ["charge"], unique=False)
     op.create_table(
         "collections",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
