@@ -1,4 +1,4 @@
-"""Lines with owners, a published service, and what owners can do: for tests of billing and pages."""
+"""Lines with owners, published services, and what owners can do: for tests of billing and web."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ class OwnerHouse:
         self.approvals = Approvals(database, clock, self.links, limits=limits, terms=self.terms)
         self.credit = Credit(database, clock, TEHRAN, "persian", default_credit)
         self.credit_requests = CreditRequests(database, clock, self.credit, zone=TEHRAN)
-        self.sms = OwnerSms(
-            database, clock, self.credit_requests, limits=limits, terms=self.terms
-        )
+        self.sms = OwnerSms(database, clock, self.credit_requests, limits=limits, terms=self.terms)
         self.notices = OwnerNotices(database)
         self.provider = self._add(providers, code="hafez", title="Hafez")
         self.service = self.publish(NUMBER)
@@ -151,5 +149,3 @@ def everything(database: Database) -> str:
         for table in metadata.sorted_tables:
             found += [str(tuple(row)) for row in conn.execute(select(table))]
     return "\n".join(found)
-
-
