@@ -23,12 +23,14 @@ COMMANDS = {
     "dashboard": "cli.dashboard",
     "demo": "cli.demo",
     "doctor": "cli.doctor",
+    "explain": "cli.explain",
     "guards": "cli.guards",
     "import": "cli.importing",
     "journal": "cli.journal",
     "missed": "cli.missed",
     "payments": "cli.payments",
     "phone": "cli.phone",
+    "premium": "cli.premium",
     "premium-audit": "cli.premium_audit",
     "provider": "cli.provider",
     "queues": "cli.queues",
@@ -37,6 +39,7 @@ COMMANDS = {
     "service": "cli.service",
     "sounds": "cli.sounds",
     "tree": "cli.tree",
+    "usage": "cli.usage",
 }
 
 

@@ -67,6 +67,7 @@ class PremiumParts:
             else settings.premium_longest_call_s,
             longest_call_s=settings.premium_longest_call_s,
             cdr_wait_s=settings.premium_cdr_wait_s,
+            cdr_tolerance_s=settings.premium_cdr_tolerance_s,
         )
 
     @cached_property
