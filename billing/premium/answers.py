@@ -76,12 +76,13 @@ class Answers:
         }
 
         def work(conn: Connection) -> bool:
-            done = conn.execute(
+            new = conn.execute(
                 insert(tree_answers)
                 .values(row)
                 .on_conflict_do_nothing(index_elements=[tree_answers.c.key])
-            )
-            return done.rowcount == 1
+                .returning(tree_answers.c.id)
+            ).one_or_none()
+            return new is not None
 
         return self._database.write(work)
 

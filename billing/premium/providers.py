@@ -95,14 +95,15 @@ class Providers:
             raise InvalidProvider(f"title: 1 to {_LONGEST_TITLE} printable characters")
 
         def work(conn: Connection) -> bool:
-            done = conn.execute(
+            new = conn.execute(
                 insert(providers)
                 .values(code=code, title=title)
                 .on_conflict_do_nothing(index_elements=[providers.c.code])
-            )
-            if done.rowcount != 1 and _provider(conn, code).title != title:
+                .returning(providers.c.id)
+            ).one_or_none()
+            if new is None and _provider(conn, code).title != title:
                 raise InvalidProvider(f"code: {code} is another provider's")
-            return done.rowcount == 1
+            return new is not None
 
         return self._database.write(work)
 
@@ -134,7 +135,10 @@ class Providers:
                 .where(providers.c.code == code, providers.c.status != status)
                 .values(status=status)
             )
-            return done.rowcount == 1 or _provider(conn, code).status != status
+            if done.rowcount != 1:
+                # Said for an unknown one.
+                _provider(conn, code)
+            return done.rowcount == 1
 
         return self._database.write(work)
 

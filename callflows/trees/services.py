@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from billing.entities import LANGUAGES
 from billing.errors import BillingError
-from billing.premium.book import Service, folder_of
+from billing.premium.book import folder_of
 from billing.premium.definitions import InvalidService, checked
 from callflows.trees.errors import InvalidTree
 from callflows.trees.format import Tree
@@ -68,29 +68,3 @@ def check_service(content: Mapping[str, Any], zone: ZoneInfo, region: str = "IR"
     if faults:
         raise WrongService(faults)
     return Checked(definition, tree)
-
-
-def tree_of(service: Service) -> Tree | None:
-    """The menu tree of a service that callers get; None if it has none. Kept in memory.
-
-    Raises InvalidTree if a release since its approval takes it for wrong.
-    """
-    if service.tree is None:
-        return None
-    mark = (service.folder, service.digest)
-    tree = _KEPT.get(mark)
-    if tree is None:
-        tree = parse_tree(
-            service.tree,
-            service.languages,
-            folder=service.folder,
-            consultants=service.order is not None,
-        )
-        if len(_KEPT) >= _MOST_KEPT:
-            _KEPT.clear()
-        _KEPT[mark] = tree
-    return tree
-
-
-_MOST_KEPT = 256
-_KEPT: dict[tuple[str, str], Tree] = {}

@@ -24,7 +24,7 @@ from billing.premium.hours import Hours, is_open, next_open, parse_hours
 from billing.premium.schema import consultants, tariffs
 from billing.premium.supervision import WrongDecision
 from billing.premium.tariffs import InvalidTariff
-from callflows.trees.services import tree_of
+from callflows.premium.shelf import TreeShelf
 
 CALENDARS = Calendars(Path(__file__).parents[2] / "conf" / "calendars")
 
@@ -73,11 +73,12 @@ def test_a_tree_starts_where_its_writer_began(house: ServiceHouse) -> None:
         "ask": {"type": "menu", "say": say, "keys": {2: "welcome", 1: "ask"}},
     }
     found = house.publish(content={"tree": {"nodes": nodes}})
-    tree = tree_of(found)
+    shelf = TreeShelf()
+    tree = shelf.tree(found)
     assert tree is not None
     assert (tree.start, list(tree.nodes["ask"].keys)) == ("welcome", ["2", "1"])
     assert tree.folder == f"services/{NUMBER}/1"
-    assert tree_of(house.book.get(NUMBER, 1)) is tree
+    assert shelf.tree(house.book.get(NUMBER, 1)) is tree
 
 
 def test_a_new_version_waits_beside_the_published_one(house: ServiceHouse) -> None:

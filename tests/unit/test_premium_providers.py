@@ -31,11 +31,12 @@ def providers(database: Database, clock: FixedClock) -> Providers:
 
 def test_a_provider_is_added_once(providers: Providers) -> None:
     """The same again is the same; another under the same code is refused."""
+    assert providers.add("mehr", "Mehr Centre")
     assert not providers.add("hafez", "Hafez  Institute")
     with pytest.raises(InvalidProvider, match="another provider's"):
         providers.add("hafez", "Somebody else")
     assert providers.find("hafez").title == "Hafez Institute"
-    assert [each.code for each in providers.listed()] == ["hafez"]
+    assert [each.code for each in providers.listed()] == ["hafez", "mehr"]
 
 
 @pytest.mark.parametrize("code", ["", "Hafez", "a b", "1a", "a" * 33, "a/b", "حافظ"])
