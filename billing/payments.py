@@ -24,6 +24,7 @@ from billing.database import Database
 from billing.entities import Language, payable
 from billing.errors import InvalidIds, InvalidPayment, PaymentConflict
 from billing.numbers import Kind
+from billing.premium.collecting import bill_paid
 from billing.schema import accounts, bills, lines, payment_ids, payments
 
 LARGEST = 10**13
@@ -237,6 +238,7 @@ def _settle(
     if applied:
         if pay(conn, target.debt, applied, now):
             campaigns.bill_settled(conn, target.line, now)
+        bill_paid(conn, target.debt, applied, now)
         transfers.append(ledger.Transfer(source, ledger.receivable(target.line), applied))
     if excess:
         transfers.append(ledger.Transfer(source, ledger.credit(target.line), excess))

@@ -117,7 +117,8 @@ bills = Table(
     # The whole bill: its charges and what earlier bills carried into it (bill_lines).
     Column("amount", BigInteger, nullable=False),
     Column("paid", BigInteger, nullable=False, server_default="0"),
-    # What later bills ask for instead of this one: remainders of less than a thousand rials.
+    # What this bill does not ask for any more: remainders of less than a thousand rials that later
+    # bills ask for instead, and what a complaint has set aside (bill_charges.withdrawn).
     Column("carried_out", BigInteger, nullable=False, server_default="0"),
     Column("bill_id", ForeignKey("bill_ids.bill_id"), nullable=False),
     # The one to pay with now; earlier ones stay known in payment_ids.

@@ -454,7 +454,7 @@ charges = Table(
     # the rest stands on bills (bill_charges).
     Column("collected", BigInteger, nullable=False, server_default="0"),
     Column("unbilled", BigInteger, nullable=False, server_default="0"),
-    # The first bill that asked for it.
+    # The bill in whose section it is; the latest, if a complaint had taken it off one.
     Column("bill", ForeignKey("bills.id")),
     CheckConstraint("amount > 0", name="amount"),
     CheckConstraint(
