@@ -96,6 +96,14 @@ class Flat:
         self.faults.append(Fault(node, field, reason))
 
 
+def targets(node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Field and content of each place of a flat node that names another one."""
+    for place, _, target in _targets(node):
+        yield place, target
+    if "to" in node:
+        yield "to", node["to"]
+
+
 def _targets(node: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Field, label and content of each place that names a node."""
     for field in _SINGLE:

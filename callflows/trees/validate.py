@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from billing.entities import LANGUAGES
 from callflows.trees.errors import Fault, InvalidTree
-from callflows.trees.flatten import MOST_NODES, Flat
+from callflows.trees.flatten import LONGEST_ID, MOST_NODES, Flat, targets
 from callflows.trees.format import NODES, Consultants, Exit, Node, Tree
 
 MOST_RECORDINGS = 4000
@@ -44,11 +44,11 @@ def parse_tree(
             nodes[name] = node
             if isinstance(node, Consultants) and not consultants:
                 faults.append(Fault(name, "type", "the service has no consultants"))
-    for name, node in nodes.items():
-        for way in node.exits():
+    for name, raw in flat.nodes.items():
+        for place, target in targets(raw):
             # An empty one is a node within, which has a fault of its own.
-            if way.target and way.target not in flat.nodes:
-                faults.append(Fault(name, way.field, f"no node {way.target!r}"))
+            if isinstance(target, str) and target and target not in flat.nodes:
+                faults.append(Fault(name, place, f"no node {target[:LONGEST_ID]!r}"))
     if not faults:
         faults += _unreachable(nodes, flat.start)
         faults += _silent_loops(nodes)

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from service_house import NUMBER, ServiceHouse
 from sqlalchemy import insert, select
 
 from billing.clock import FixedClock
@@ -19,6 +18,7 @@ from billing.premium.book import Service
 from billing.premium.history import Histories, History
 from billing.premium.schema import consents, premium_calls, tree_answers
 from billing.schema import lines
+from tests.service_house import NUMBER, ServiceHouse
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from service_house import NUMBER, ZONE, ServiceHouse, service
 from sqlalchemy import select
 
 from billing.calendars import Calendars
@@ -25,6 +24,7 @@ from billing.premium.schema import consultants, tariffs
 from billing.premium.supervision import WrongDecision
 from billing.premium.tariffs import InvalidTariff
 from callflows.premium.shelf import TreeShelf
+from tests.service_house import NUMBER, ZONE, ServiceHouse, service
 
 CALENDARS = Calendars(Path(__file__).parents[2] / "conf" / "calendars")
 

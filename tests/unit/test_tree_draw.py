@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
-from tree_house import LANGUAGES, text, tree_of
-from tree_strategies import trees
 
 from billing.entities import LANGUAGES as ALL_LANGUAGES
 from callflows.trees import InvalidTree, Tree, parse_tree
 from callflows.trees.draw import draw
 from callflows.trees.yaml_file import read_yaml
+from tests.tree_house import LANGUAGES, text, tree_of
+from tests.tree_strategies import trees
 
 SAMPLES = sorted((Path(__file__).parents[2] / "conf" / "sample" / "premium").glob("*.yaml"))
 SVG = "{http://www.w3.org/2000/svg}"

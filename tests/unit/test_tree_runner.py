@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_house import LANGUAGES, TreeHouse, keys, text, tree_of
-from tree_strategies import trees
 
 from billing.errors import Unavailable
 from callflows.call import CallerGone
 from callflows.trees import InvalidTree, Tree, parse_tree
+from tests.tree_house import LANGUAGES, TreeHouse, keys, text, tree_of
+from tests.tree_strategies import trees
 
 POEMS = [text(f"poem {number}") for number in range(1, 8)]
 MENU = {

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_house import LANGUAGES, content_of, text
-from tree_strategies import absurd, trees
 
 from callflows.trees import Fault, InvalidTree, Tree, parse_tree
 from callflows.trees.flatten import MOST_NODES
 from callflows.trees.format import LONGEST_TEXT
 from callflows.trees.yaml_file import LARGEST_FILE, parse_yaml, read_yaml
+from tests.tree_house import LANGUAGES, content_of, text
+from tests.tree_strategies import absurd, trees
 
 END = {"type": "end"}
 
