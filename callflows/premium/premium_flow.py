@@ -26,7 +26,7 @@ from callflows.journal import phrase_of, told
 from callflows.premium import phrases as words
 from callflows.premium.acceptance import Acceptance
 from callflows.premium.authentication import OwnerAuthentication
-from callflows.premium.identity import proven_number
+from callflows.premium.identity import IDENTITY, proven_number
 from callflows.premium.meter import Meter, Rules
 from callflows.services import Services
 from callflows.trees.ports import Caller
@@ -197,6 +197,8 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Acceptance, Flow):
         """From the end of this sentence on it costs."""
         call.say(words.CONNECTING)
         call.flush()
+        # Who hangs up in that sentence is found to be gone by the next command only.
+        call.channel.variable(IDENTITY)
         self.meter.connect()
         call.journal.event("connected", final=self.meter.final)
         return self.content

@@ -269,6 +269,7 @@ SCENARIOS = [
         costs=6000,
         accepted=True,
         counts_tries=True,
+        timed=True,
     ),
     Premiere(
         "no credit at all: how to ask for it, before a long announcement",

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, select
 
+from billing.clock import FixedClock
 from billing.links import APPROVAL_REQUEST, Links
 from billing.premium.answers import Answers
 from billing.premium.approvals import Approvals
@@ -148,8 +149,8 @@ class Premiere:
 class PremiumWorld(World):
     """Everything that a premium call can see, in a SQLite file under `folder`."""
 
-    def __init__(self, folder: Path, premiere: Premiere) -> None:
-        super().__init__(folder, Scenario("", ()))
+    def __init__(self, folder: Path, premiere: Premiere, clock: FixedClock | None = None) -> None:
+        super().__init__(folder, Scenario("", ()), clock)
         self.premiere = premiere
         self.folder = folder
         database, clock = self.database, self.clock
@@ -254,9 +255,9 @@ class PremiumWorld(World):
 
     # -- while it runs ------------------------------------------------------------------------
 
-    def happens(self, prompt: Prompt) -> None:
-        """The caller hears a prompt."""
-        for key in prompt.keys:
+    def happens(self, keys: Iterable[str]) -> None:
+        """The caller hears these phrases."""
+        for key in keys:
             act = self._during.pop(key, None)
             if act is not None:
                 act(self)
@@ -329,7 +330,7 @@ class Line(ScriptedChannel):
     def _hear(self, prompt: Prompt) -> None:
         super()._hear(prompt)
         self.heard.append(prompt)
-        self.world.happens(prompt)
+        self.world.happens(prompt.keys)
         catalogue = self.world.premium.trees.catalogue
         for phrase in prompt.phrases:
             for name in catalogue.recordings(phrase, phrase.language or prompt.language):

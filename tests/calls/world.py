@@ -29,8 +29,8 @@ ORDERS = ("sms.bill", "sms.app_links", "sms.email_link")
 class World:
     """Everything that a call of `scenario` can see, in a SQLite file under `folder`."""
 
-    def __init__(self, folder: Path, scenario: Scenario) -> None:
-        self.clock = FixedClock(NOW)
+    def __init__(self, folder: Path, scenario: Scenario, clock: FixedClock | None = None) -> None:
+        self.clock = clock or FixedClock(NOW)
         self._payments = 0
         self.database = Database(f"sqlite:///{folder}/calls.db")
         self.database.migrate()
