@@ -12,6 +12,7 @@ from billing.limits import Limits
 from billing.premium.book import ServiceBook
 from billing.premium.charging import Charging
 from billing.premium.consents import Consents
+from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
 from billing.premium.guards import Guards
 from billing.premium.price_list import PriceList
@@ -103,6 +104,7 @@ class PremiumParts:
             pins=self.owner.pins(in_thread),
             codes=self.owner.codes,
             approvals=self.owner.approvals,
+            consultants=Consultants(database, clock, settings.zone),
             trees=parts.trees,
             shelf=TreeShelf(),
             calendars=parts.calendars,

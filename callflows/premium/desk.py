@@ -12,6 +12,7 @@ from billing.premium.book import ServiceBook
 from billing.premium.charging import Charging
 from billing.premium.codes import Codes
 from billing.premium.consents import Consents
+from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
 from billing.premium.owners import Owners
 from billing.premium.pins import Pins
@@ -45,6 +46,7 @@ class Premium:
         credit: monthly credit of lines.
         credit_requests: asking for more of it.
         owners, pins, codes, approvals: what lines' owners have set, and how they authenticate.
+        consultants: who takes calls, and the queue for them.
         trees: what menu trees use.
         shelf: the trees themselves.
         calendars: holidays on which services are closed.
@@ -66,6 +68,7 @@ class Premium:
     pins: Pins
     codes: Codes
     approvals: Approvals
+    consultants: Consultants
     trees: TreeServices
     shelf: TreeShelf
     calendars: Calendars | None

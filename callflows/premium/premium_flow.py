@@ -15,8 +15,9 @@ import phonenumbers
 from billing.entities import Line
 from billing.errors import Unavailable
 from billing.premium.book import Service, UnknownService, allowed
-from billing.premium.charging import Charged, UnknownCall
+from billing.premium.charging import Charged, Charging, UnknownCall
 from billing.premium.consents import Consent
+from billing.premium.consultants import Consultants
 from billing.premium.owners import OwnerView
 from billing.premium.rating import least_use, rate, version_at
 from billing.premium.slices import Refused
@@ -26,6 +27,7 @@ from callflows.journal import phrase_of, told
 from callflows.premium import phrases as words
 from callflows.premium.acceptance import Acceptance
 from callflows.premium.authentication import OwnerAuthentication
+from callflows.premium.consulting import ConsultantStates, Ended
 from callflows.premium.identity import IDENTITY, proven_number
 from callflows.premium.meter import Meter, Rules
 from callflows.services import Services
@@ -37,7 +39,7 @@ from sounds.hijri import from_gregorian
 _NUMBER = re.compile(r"[0-9]{3,15}")
 
 
-class PremiumFlow(TreeStates, OwnerAuthentication, Acceptance, Flow):
+class PremiumFlow(TreeStates, ConsultantStates, OwnerAuthentication, Acceptance, Flow):
     """One call to a premium-rate number."""
 
     name = "premium"
@@ -110,19 +112,11 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Acceptance, Flow):
     def _greet(self, call: Call) -> None:
         """A returning caller by name, where the owner has recorded one; a birthday, too (D14)."""
         owner = self._owner
-        if owner.greeting is not None and self._returning():
+        if owner.greeting is not None and self.earlier_calls(call):
             name = Recording(f"{self.premium.recordings}/{owner.greeting}", "♪")
             call.say(words.greeting(name))
         if owner.birthday is not None and self._is_birthday(owner.birthday):
             call.say(words.BIRTHDAY)
-
-    def _returning(self) -> bool:
-        line = self.line
-        try:
-            told = self.trees.histories.told(self.service.provider, line.id, line.number)
-        except Unavailable:
-            return False
-        return bool(told.get("calls"))
 
     def _is_birthday(self, birthday: str) -> bool:
         """Whether MMDD is today, in the calendar of the line's language."""
@@ -223,6 +217,36 @@ class PremiumFlow(TreeStates, OwnerAuthentication, Acceptance, Flow):
     def content_ended(self, call: Call) -> State | None:
         """The tree is at its end, or the money."""
         return self.finish
+
+    @property
+    def consultants(self) -> Consultants:
+        """Who takes the service's calls."""
+        return self.premium.consultants
+
+    @property
+    def charging(self) -> Charging:
+        """The money of the call."""
+        return self.premium.charging
+
+    def consulted(self, call: Call, how: Ended) -> State | None:
+        """Back to the tree, where the call was in one; else to the end."""
+        if how == "no_credit" and not self.meter.running:
+            self.charging.abandoned(call.id, "no credit when a consultant was free")
+            left = self.premium.credit.view(self.line.id).available
+            return self.refuse(call, how, words.no_credit(left, self.premium.owner_number))
+        if self.service.tree is not None and how not in ("time_over", "no_credit"):
+            return self.content
+        self.context["content_end"] = "no_time" if how in ("time_over", "no_credit") else how
+        return self.finish
+
+    def earlier_calls(self, call: Call) -> int:
+        """How often this line has called the provider before."""
+        line = self.line
+        try:
+            known = self.trees.histories.told(self.service.provider, line.id, line.number)
+        except Unavailable:
+            return 0
+        return int(known.get("calls", 0))
 
     # -- the end -------------------------------------------------------------------------------
 

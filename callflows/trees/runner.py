@@ -64,15 +64,15 @@ class TreeStates(_Base):
         """Run the node at which the call stands, or one question of it."""
         place = Place.of(self.context.get(CONTEXT), self.tree.start)
         if not place.at:
-            return self._over(call, "end")
+            return self._content_over(call, "end")
         node = self.tree.nodes.get(place.at)
         if node is None:
-            return self._over(call, "stale")
+            return self._content_over(call, "stale")
         try:
             return _RUN[type(node)](self, call, node, place)
         except GaveUp as why:
             call.journal.event("gave_up", reason=why.reason, question=place.at)
-            return self._over(call, "gave_up")
+            return self._content_over(call, "gave_up")
 
     # -- what the flow says ---------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class TreeStates(_Base):
         self.context[CONTEXT] = place.plain()
         return self.content
 
-    def _over(self, call: Call, why: Why) -> State | None:
+    def _content_over(self, call: Call, why: Why) -> State | None:
         self.context["content_end"] = why
         call.journal.event("content_ended", why=why)
         return self.content_ended(call)
@@ -145,7 +145,7 @@ class TreeStates(_Base):
 
     def _prompt(self, call: Call, node: Prompt, place: Place) -> State | None:
         if not self._say(call, self._phrase(call, place.at), node.next):
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         return self._go(place.to(node.next))
 
     def _random(self, call: Call, node: Random, place: Place) -> State | None:
@@ -158,7 +158,7 @@ class TreeStates(_Base):
         item = drawn % len(node.items) + 1
         call.journal.event("drawn", node=place.at, item=item)
         if not self._say(call, self._phrase(call, place.at, str(item)), node.next):
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         return self._go(place.to(node.next))
 
     def _goto(self, call: Call, node: Goto, place: Place) -> State | None:
@@ -166,8 +166,8 @@ class TreeStates(_Base):
 
     def _end(self, call: Call, node: End, place: Place) -> State | None:
         if node.say is not None and not self._say(call, self._phrase(call, place.at), None):
-            return self._over(call, "no_time")
-        return self._over(call, "end")
+            return self._content_over(call, "no_time")
+        return self._content_over(call, "end")
 
     def _choose(
         self, call: Call, node: Menu | Poll, place: Place, silence: str | None = None
@@ -186,7 +186,7 @@ class TreeStates(_Base):
     def _menu(self, call: Call, node: Menu, place: Place) -> State | None:
         key = self._choose(call, node, place, None if node.silence is None else "")
         if key is None:
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         if key == "":
             return self._go(place.to(node.silence))
         if key in (_AGAIN, _BEFORE):
@@ -208,7 +208,7 @@ class TreeStates(_Base):
             return self._go(place.to(node.next))
         pressed = self._choose(call, node, place)
         if pressed is None:
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         if pressed in (_AGAIN, _BEFORE):
             return self._go(place if pressed == _AGAIN else place.before())
         return self._go(place.with_pending(node.choices[pressed]))
@@ -224,7 +224,7 @@ class TreeStates(_Base):
         field = node.fields[len(place.given)]
         question = self._phrase(call, place.at, field.name)
         if not self._fits(call, question):
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         read = entries.reader(field, self.trees.region)
         value = call.ask(
             question,
@@ -236,7 +236,7 @@ class TreeStates(_Base):
             return self._go(place.before() if place.back else Place(place.at))
         shown = entries.read_back(field, value)
         if not self._fits(call, shown):
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         if call.choose(shown, {_RIGHT: _RIGHT, _WRONG: _WRONG}) == _WRONG:
             return self._go(place)
         return self._go(place.with_given(value))
@@ -246,7 +246,7 @@ class TreeStates(_Base):
         if place.pending is None:
             phrase = self._phrase(call, place.at)
             if not self._fits(call, phrase):
-                return self._over(call, "no_time")
+                return self._content_over(call, "no_time")
             # Its name is written down before: who has said his message hangs up.
             name = f"services/{who.number}/{_safe(call.id)}-{self.visits}.wav"
             key = self.key(call, f"record:{place.at}")
@@ -265,7 +265,7 @@ class TreeStates(_Base):
 
     def _callout(self, call: Call, node: Callout, place: Place) -> State | None:
         if node.say is not None and not self._say(call, self._phrase(call, place.at), None):
-            return self._over(call, "no_time")
+            return self._content_over(call, "no_time")
         who = self.tree_caller(call)
         key = self.key(call, f"callout:{place.at}")
         result = None

@@ -23,6 +23,7 @@ from billing.premium.book import ServiceBook
 from billing.premium.charging import Charging, Standing
 from billing.premium.codes import Codes
 from billing.premium.consents import Consent, Consents
+from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
 from billing.premium.definitions import canonical, checked, digest
 from billing.premium.guards import Guards
@@ -174,6 +175,7 @@ class PremiumWorld(World):
             approvals=Approvals(
                 database, clock, Links(secret, timedelta(hours=1), APPROVAL_REQUEST)
             ),
+            consultants=Consultants(database, clock, TEHRAN),
             trees=TreeServices(
                 Answers(database, clock),
                 Crm(),
