@@ -81,6 +81,11 @@ class Meter:
         """Whether nothing follows what is reserved."""
         return self._grant is not None and self._grant.final
 
+    @property
+    def until(self) -> datetime | None:
+        """To when the reserved money lasts; None before anything is reserved."""
+        return None if self._grant is None else self._grant.until
+
     def remaining_s(self) -> float:
         """Seconds until the content must be over; infinite while more credit may follow."""
         if self._grant is None or (self._running and not self._grant.final):
@@ -132,16 +137,20 @@ class Meter:
         self._limited_to = None
 
     def bridge(
-        self, legs: Sequence[Leg], terms: Terms, beside: Callable[[Bridged], object] | None = None
+        self,
+        legs: Sequence[Leg],
+        terms: Terms,
+        beside: Callable[[Bridged], object] | None = None,
+        *,
+        within: bool = False,
     ) -> Bridged:
-        """Connect with one of the legs; costs while the two are connected, unless it did already.
+        """Connect with one of the legs; costs while the two are connected.
 
         The limit of `terms` is ours to set. `beside` is called each second in which the two are
-        connected. A call that costs already goes on to cost afterwards; else it is charged when
-        this returns, or ends in CallerLeft. Raises Unavailable before anybody is called.
+        connected. The call is charged when this returns, or ends in CallerLeft; but where the
+        talk is `within` a content that costs already, that goes on to cost.
         """
-        costs_already = self._running
-        left_s = self.remaining_s() if not costs_already else self._left_s()
+        left_s = self._left_s() if self._running else self.remaining_s()
         limit_s = None if math.isinf(left_s) else math.floor(left_s)
         if limit_s is not None and limit_s < 1:
             return Bridged("NO_CREDIT")
@@ -152,13 +161,13 @@ class Meter:
         try:
             bridged = self._call.bridge(legs, limited)
         except CallerLeft as left:
-            self._parted(left.bridged, costs_already)
+            self._parted(left.bridged, within)
             raise
         finally:
             self._bridging, self._beside = False, None
             if not self._running:
                 self._call.channel.watch(None)
-        self._parted(bridged, costs_already)
+        self._parted(bridged, within)
         return bridged
 
     # -- while the switch is at work ----------------------------------------------------------
@@ -215,9 +224,9 @@ class Meter:
         assert self._grant is not None
         return (self._grant.until - self._clock.now()).total_seconds()
 
-    def _parted(self, bridged: Bridged, costs_already: bool) -> None:
+    def _parted(self, bridged: Bridged, within: bool) -> None:
         """After a bridge: say when it began and ended, if only that has cost."""
-        if bridged.connected_at is None or costs_already:
+        if bridged.connected_at is None or within:
             return
         try:
             self._charging.connected(self._call.id, bridged.connected_at)

@@ -177,12 +177,25 @@ def test_a_worker_that_takes_over_goes_on_metering(database, clock):
     assert other.end(clock.now() - timedelta(seconds=10)).seconds == 220
 
 
+def test_a_talk_that_a_dead_worker_metered_ends_when_it_ended(database, clock):
+    """The worker that takes over charges to the end of the talk, not to its own beginning."""
+    talk = Talk(database, clock, 30_000, [talks_to("anna", by="anna", seconds=70, rings_s=0)])
+    talk.house.charging.connected(CALL, clock.now())
+    other = Meter(talk.call, talk.house.charging, clock, warning)
+    assert other.resume()
+    bridged = other.bridge([ANNA], TERMS)
+    clock.advance(100)
+    assert bridged.seconds == 70
+    assert talk.charged == ("charged", 70, 12_000)
+    assert other.end().seconds == 70
+
+
 def test_a_bridge_in_a_content_that_costs_already(database, clock):
     """The consultant in the midst of a menu tree: one connection, one charge."""
     talk = Talk(database, clock, 60_000, [talks_to("anna", by="anna", seconds=50)])
     talk.meter.connect()
     clock.advance(20)
-    talk.meter.bridge([ANNA], TERMS)
+    talk.meter.bridge([ANNA], TERMS, within=True)
     assert talk.meter.running
     clock.advance(10)
     assert talk.meter.end().seconds == 85  # the ringing is within the content
