@@ -41,12 +41,10 @@ class OwnerFlow(OwnerMoney, OwnerSettings, Flow):
         number = proven_number(call, self.services.region)
         if number is None:
             call.journal.event("not_authenticated", reason="untrusted")
-            call.say(words.WITHHELD)
-            return None
+            return self.withheld
         lines = self._lines_of(number)
         if not lines:
-            call.say(words.UNKNOWN_LINE)
-            return None
+            return self.unknown_line
         if not call.language_set:
             call.language = lines[0].language
         call.say(words.WELCOME)
@@ -91,8 +89,7 @@ class OwnerFlow(OwnerMoney, OwnerSettings, Flow):
         if reason == "no_mobile":
             call.say(words.NO_MOBILE)
             return self.care
-        call.say(words.NOT_PROVED)
-        return None
+        return self.unproven
 
     def pin_locked(self, call: Call) -> State | None:
         """Whoever holds the registered mobile is the owner, and can set a new PIN."""
@@ -131,6 +128,18 @@ class OwnerFlow(OwnerMoney, OwnerSettings, Flow):
     @state
     def goodbye(self, call: Call) -> None:
         call.say(phrases.GOODBYE)
+
+    @state
+    def withheld(self, call: Call) -> None:
+        call.say(words.WITHHELD)
+
+    @state
+    def unknown_line(self, call: Call) -> None:
+        call.say(words.UNKNOWN_LINE)
+
+    @state
+    def unproven(self, call: Call) -> None:
+        call.say(words.NOT_PROVED)
 
     @state
     def nobody_there(self, call: Call) -> None:
