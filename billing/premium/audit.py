@@ -21,6 +21,7 @@ from billing.database import Database
 from billing.premium.consents import verify
 from billing.premium.rating import rate
 from billing.premium.schema import (
+    bill_charges,
     bill_services,
     charges,
     collections,
@@ -33,7 +34,7 @@ from billing.premium.schema import (
     settlements,
 )
 from billing.premium.tariffs import Tariff
-from billing.schema import outbox
+from billing.schema import bills, outbox
 
 _BATCH = 2000
 
@@ -276,20 +277,47 @@ def _collected(conn: Connection, _zone: ZoneInfo) -> Iterator[Finding]:
         provider = row.provider_part * row.collected // row.amount
         if int(row.provider) != provider:
             yield Finding(where, f"the provider has {int(row.provider)} of it, not {provider}")
+    yield from _asked(conn)
     yield from _sections(conn)
 
 
+def _asked(conn: Connection) -> Iterator[Finding]:
+    """Each rial of a charge is collected, on a bill, or waits for one; bills ask for no more."""
+    charge, asked = charges.c, bill_charges.c
+    left = asked.amount - asked.collected - asked.carried - asked.withdrawn
+    by_charge = select(asked.charge, func.sum(left).label("left")).group_by(asked.charge).subquery()
+    on_bills = func.coalesce(by_charge.c.left, 0)
+    owed = case((charge.status == "reversed", 0), else_=charge.amount)
+    statement = (
+        select(charge.call_id, owed, charge.collected + charge.unbilled + on_bills)
+        .outerjoin(by_charge, by_charge.c.charge == charge.id)
+        .where(charge.collected + charge.unbilled + on_bills != owed)
+    )
+    for call_id, amount, found in _streamed(conn, statement):
+        yield Finding(f"charge of call {call_id}", f"{amount} are owed, {int(found)} accounted for")
+    by_bill = select(asked.bill, func.sum(left).label("left")).group_by(asked.bill).subquery()
+    rest = bills.c.amount - bills.c.paid - bills.c.carried_out
+    statement = (
+        select(bills.c.id, by_bill.c.left, rest)
+        .join(by_bill, by_bill.c.bill == bills.c.id)
+        .where(by_bill.c.left > rest)
+    )
+    for bill, premium, amount in _streamed(conn, statement):
+        yield Finding(f"bill {bill}", f"asks for {amount}, of which {int(premium)} are premium")
+
+
 def _sections(conn: Connection) -> Iterator[Finding]:
-    charge, section = charges.c, bill_services.c
+    asked, charge, section = bill_charges.c, charges.c, bill_services.c
     sums = (
         select(
-            charge.bill,
+            asked.bill,
             charge.service,
             func.count().label("calls"),
-            func.sum(charge.amount).label("amount"),
+            func.sum(asked.amount).label("amount"),
         )
-        .where(charge.bill.is_not(None))
-        .group_by(charge.bill, charge.service)
+        .join(charges, charge.id == asked.charge)
+        .where(asked.kind == "premium")
+        .group_by(asked.bill, charge.service)
         .subquery()
     )
     statement = select(

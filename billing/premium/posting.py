@@ -150,8 +150,11 @@ def post_charge(conn: Connection, call_id: str, zone: ZoneInfo, now: datetime) -
 def _write(conn: Connection, call: Any, contract: Contract, zone: ZoneInfo, now: datetime) -> int:
     rated = rate(by_id(conn, call.consent).tariffs, call.connected_at, call.seconds, zone)
     if rated.amount != call.amount:
-        raise Inconsistent(f"call {call.call_id} costs {call.amount}, by its consent {rated.amount}")
+        raise Inconsistent(
+            f"call {call.call_id} costs {call.amount}, by its consent {rated.amount}"
+        )
     divided = parts(call.amount, contract)
+    levies = [{"code": code, "amount": amount} for code, amount in divided.levies]
     charge = conn.execute(
         insert(charges)
         .values(
@@ -168,7 +171,9 @@ def _write(conn: Connection, call: Any, contract: Contract, zone: ZoneInfo, now:
             provider_part=divided.provider,
             operator_part=divided.operator,
             levies_part=sum(amount for _, amount in divided.levies),
-            levies=json.dumps([{"code": code, "amount": amount} for code, amount in divided.levies]),
+            levies=json.dumps(
+                [{"code": code, "amount": amount} for code, amount in divided.levies]
+            ),
             status="posted",
             posted_at=now,
             unbilled=call.amount,
