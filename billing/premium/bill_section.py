@@ -128,13 +128,9 @@ class BillSections:
         return self._sections.setdefault(key, _Section())
 
     def _join(self, bill: int, taken: Sequence[_Unbilled]) -> None:
-        rows = [
-            {"of_bill": bill, "of_charge": each.charge, "taken": each.amount} for each in taken
-        ]
+        rows = [{"of_bill": bill, "of_charge": each.charge, "taken": each.amount} for each in taken]
         self._conn.execute(_JOIN, rows)
-        collecting.ask(
-            self._conn, bill, "premium", [(each.charge, each.amount) for each in taken]
-        )
+        collecting.ask(self._conn, bill, "premium", [(each.charge, each.amount) for each in taken])
         services: dict[int, dict[str, int]] = {}
         for each in taken:
             totals = services.setdefault(
