@@ -15,6 +15,7 @@ from billing.csv_rows import Report
 from billing.database import Database
 from billing.importing import import_bills
 from billing.premium import accounts
+from billing.premium.audit import audit
 from billing.premium.posting import Charges, Posted
 from billing.premium.providers import Contract, Part, Providers
 from billing.premium.schema import bill_charges, charges, collections, providers
@@ -140,6 +141,7 @@ class Books(House):
 
     def check(self) -> None:
         """Every charge is where it should be, to the rial, and the ledger agrees."""
+        assert audit(self.database, TEHRAN) == []
         with self.database.read() as conn:
             assert ledger.audit(conn) == []
             rows = conn.execute(select(charges)).all()

@@ -60,17 +60,17 @@ def paired(debits: Iterable[tuple[str, int]], credits: Iterable[tuple[str, int]]
     Raises:
         ValueError: the two sides do not sum to the same.
     """
-    left = [[code, amount] for code, amount in debits if amount]
-    right = [[code, amount] for code, amount in credits if amount]
-    if sum(int(amount) for _, amount in left) != sum(int(amount) for _, amount in right):
+    left = [side for side in debits if side[1]]
+    right = [side for side in credits if side[1]]
+    if sum(amount for _, amount in left) != sum(amount for _, amount in right):
         raise ValueError("debits and credits do not sum to the same")
     transfers = []
     while left:
-        (debit, of_debit), (credit, of_credit) = left[0], right[0]
-        amount = min(int(of_debit), int(of_credit))
-        transfers.append(Transfer(str(debit), str(credit), amount))
-        left[0][1] = int(of_debit) - amount
-        right[0][1] = int(of_credit) - amount
-        left = [side for side in left if side[1]]
-        right = [side for side in right if side[1]]
+        (debit, of_debit), (credit, of_credit) = left.pop(0), right.pop(0)
+        amount = min(of_debit, of_credit)
+        transfers.append(Transfer(debit, credit, amount))
+        if of_debit > amount:
+            left.insert(0, (debit, of_debit - amount))
+        if of_credit > amount:
+            right.insert(0, (credit, of_credit - amount))
     return transfers

@@ -171,9 +171,7 @@ def _write(conn: Connection, call: Any, contract: Contract, zone: ZoneInfo, now:
             provider_part=divided.provider,
             operator_part=divided.operator,
             levies_part=sum(amount for _, amount in divided.levies),
-            levies=json.dumps(
-                [{"code": code, "amount": amount} for code, amount in divided.levies]
-            ),
+            levies=json.dumps(levies),
             status="posted",
             posted_at=now,
             unbilled=call.amount,
