@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -78,7 +78,27 @@ _PUT_CALL = _new_call.on_conflict_do_update(
         "methods": func.coalesce(func.nullif(_put.methods, ""), calls.c.methods),
     },
 )
-_PUT_STEPS = insert(call_steps).on_conflict_do_nothing()
+# Of a worker that died, later than what its successor knows: only what is missing is added.
+_ADD_CALL = _new_call.on_conflict_do_update(
+    index_elements=[calls.c.call_id],
+    set_={
+        "started_at": case(
+            (_put.started_at < calls.c.started_at, _put.started_at), else_=calls.c.started_at
+        ),
+        **{
+            name: func.coalesce(calls.c[name], _put[name])
+            for name in ("ended_at", "line", "language", "outcome")
+        },
+    },
+)
+_new_steps = insert(call_steps)
+# The same batch again is as long. Two workers give a step the same number only if the first died
+# before it had done anything with it; the second has then done the same and more.
+_PUT_STEPS = _new_steps.on_conflict_do_update(
+    index_elements=[call_steps.c.call_id, call_steps.c.seq],
+    set_={"steps": _new_steps.excluded.steps},
+    where=func.length(_new_steps.excluded.steps) > func.length(call_steps.c.steps),
+)
 _HEADER = select(
     calls.c.call_id,
     calls.c.started_at,
@@ -129,6 +149,27 @@ class Journal:
 
         self._database.write(work)
 
+    def add_all(self, batches: Sequence[tuple[CallHeader, Sequence[Step]]]) -> None:
+        """Add what a worker that died had not written: steps and facts that are not there yet.
+
+        Raises:
+            Unavailable: the database is locked or away; nothing was written.
+        """
+        headers = [_header_row(header) for header, _ in batches]
+        # One by one: which of them were written in another batch is not known.
+        rows = [_steps_row(header.call_id, [step]) for header, steps in batches for step in steps]
+        if not headers:
+            return
+
+        def work(conn: Connection) -> None:
+            conn.execute(_ADD_CALL, headers)
+            for header, _ in batches:
+                _add_methods(conn, header)
+            if rows:
+                conn.execute(_PUT_STEPS, rows)
+
+        self._database.write(work)
+
     def read(self, call_id: str) -> Call | None:
         """Return a call with its steps in order, or None when it is not known.
 
@@ -162,6 +203,16 @@ class Journal:
         statement = _HEADER.order_by(calls.c.started_at.desc()).limit(limit)
         with self._database.read() as conn:
             return [_header(row) for row in conn.execute(statement)]
+
+
+def _add_methods(conn: Connection, header: CallHeader) -> None:
+    """Add ways to pay that only the worker that died knew of."""
+    mine = calls.c.call_id == header.call_id
+    known = conn.execute(select(calls.c.methods).where(mine)).scalar_one()
+    methods = [each for each in known.split(",") if each]
+    new = [each for each in header.methods if each not in methods]
+    if new:
+        conn.execute(update(calls).where(mine).values(methods=",".join([*methods, *new])))
 
 
 def _shown(number: str | None) -> str | None:
