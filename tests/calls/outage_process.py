@@ -79,6 +79,8 @@ def start():
                 f"-k {folder} -c listen_addresses=''", "start")  # fmt: skip
 
 
+# The tests' servers may lose what they have just committed; one that is stopped at once must not.
+server.execute("ALTER DATABASE postgres SET synchronous_commit = on")
 House.database.migrate()
 with open(f"{files}/lines.csv", encoding="utf-8") as lines:
     import_lines(House.database, lines)
