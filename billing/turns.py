@@ -67,7 +67,8 @@ class Turns:
     def _opened(self) -> int:
         # A lock belongs to whoever opened the file: a forked process opens its own.
         if self._owner != os.getpid():
-            self._owner = os.getpid()
+            self._file = -1
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
+            self._owner = os.getpid()
         return self._file

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 FLOWS = {BillFlow.name: BillFlow, AnnounceFlow.name: AnnounceFlow}
 # Folder of the journals' spools, in state_dir: shared by all workers of the machine.
 JOURNALS = "journals"
-# Says by its exit code whether a reload would succeed: imports what we import, checks every key.
-CHECK = (sys.executable, "-P", "-m", "cli.main", "config")
+# Says by its exit code whether a reload would succeed.
+CHECK = (sys.executable, "-P", "-m", "cli.reload_check")
 
 
 def make_server(
@@ -143,19 +143,21 @@ def _prepare(settings: Settings) -> None:
         SystemExit: it did not succeed; why has been said.
     """
     crew.no_loop()
-    if crew.in_child(lambda: _look_around(settings)):
+    if crew.in_child(lambda: look_around(settings)):
         raise SystemExit(1)
 
 
-def _look_around(settings: Settings) -> None:
+def look_around(settings: Settings) -> None:
+    """Migrate the database and make everything once; a fault is said, and ends the process."""
     from sounds.build import check
 
     parts = Parts(settings)
     try:
-        parts.database.close()
         # Whatever else of the configuration only shows when it is used: here it is said once, in
         # the workers it would be again and again.
-        make_server(parts, parts.switches.live, socket())
+        _, journals = make_server(parts, parts.switches.live, socket())
+        journals.stop()
+        parts.database.close()
     except (ConfigError, click.ClickException) as error:
         click.ClickException(f"worker: {error}").show()
         os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gevent import monkey
+
+log = logging.getLogger(__name__)
 
 FOLDER = "workers"
 
@@ -27,17 +30,24 @@ class WorkerState:
         self._ready = False
 
     def tell(self, members: Sequence[dict[str, Any]], stopping: bool) -> None:
-        """The members' facts have changed, or the stop has begun."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        """The members' facts have changed, or the stop has begun.
+
+        A disk that is full is no reason to end: the workers go on, only `callflows workers` is not
+        told.
+        """
         facts = {
             "pid": os.getpid(),
             "listen": self._listen,
             "stopping": stopping,
             "workers": list(members),
         }
-        draft = self._file.with_suffix(".new")
-        draft.write_text(json.dumps(facts, indent=1))
-        draft.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._file.with_suffix(".new")
+            draft.write_text(json.dumps(facts, indent=1))
+            draft.replace(self._file)
+        except OSError as error:
+            log.error("the state of the workers is not written: %s", error)
         serving = sum(each["state"] == "serving" for each in members)
         calls = sum(each["calls"] for each in members)
         lines = [f"STATUS={serving} of {len(members)} workers serve, {calls} calls"]
@@ -50,7 +60,8 @@ class WorkerState:
 
     def forget(self) -> None:
         """The workers have ended."""
-        self._file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.unlink()
 
 
 def read(state_dir: Path) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """What a worker has not stored yet of its calls' journals, in a file that outlives it.
 
-Journals go to the database once a second. Before each command to the switch a worker appends the
-new steps here: a few microseconds, no fsync. A kill -9 does not take them, for they are in the
-system's hands; any other worker on the machine takes them in. (A power failure may take the last
-second; facts, such as orders, are never kept here only.)
+Journals of live calls go to the database now and then (see `esl_worker.journal`). Before each
+command to the switch a worker appends the new steps here: a few microseconds, no fsync. A kill -9
+does not take them, for they are in the system's hands; any other worker on the machine takes them
+in. (A power failure may take what was heard since they were stored last; facts, such as orders, are
+never kept here only.)
 
 A file belongs to the process that holds its lock, so one that can be locked has lost its owner.
 """
@@ -15,11 +16,12 @@ import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from billing.journal import CallHeader, Journal, Step
 from billing.texts import storable
@@ -27,6 +29,8 @@ from billing.texts import storable
 log = logging.getLogger(__name__)
 
 SUFFIX = ".steps"
+# Entries taken in with one transaction.
+TOGETHER = 50
 # Made once: json.dumps with options makes one at each step.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -63,7 +67,13 @@ class Spool:
     def storing(self) -> None:
         """All that was kept is about to be stored: what is kept from now on goes elsewhere."""
         if self._old is None and self._current.size:
-            self._old, self._current = self._current, _File(self._folder)
+            try:
+                fresh = _File(self._folder)
+            except OSError as error:
+                # The file only grows; what is in it is stored all the same.
+                log.error("no new spool for journals: %s", error)
+                return
+            self._old, self._current = self._current, fresh
 
     def stored(self) -> None:
         """What was kept before `storing` is in the database."""
@@ -134,17 +144,30 @@ def _take_in_file(path: Path, store: Journal) -> bool:
             return False  # its owner lives, or another worker is at it
         if not os.fstat(file.fileno()).st_nlink:
             return False
-        batches = []
-        for line in file:
-            try:
-                batches.append(_batch(json.loads(line)))
-            except (ValueError, TypeError, IndexError):
-                # The last one, where its worker was killed within the write.
-                log.warning("%s: an unfinished entry of a journal is left out", path.name)
-        store.add_all(batches)
+        taken = 0
+        # Adding an entry twice does no harm: what is left of a file is begun anew the next time.
+        while batches := _batches(file, path.name):
+            store.add_all(batches)
+            taken += len(batches)
+            time.sleep(0)  # let live calls go on
         path.unlink()
-    log.info("the journals of a worker that died are taken in (%d entries)", len(batches))
+    if taken:
+        log.info("the journals of a worker that died are taken in (%d entries)", taken)
     return True
+
+
+def _batches(file: IO[bytes], name: str) -> list[tuple[CallHeader, list[Step]]]:
+    """The next entries of a file, not more than a live worker has the time for in one go."""
+    found: list[tuple[CallHeader, list[Step]]] = []
+    for line in file:
+        try:
+            found.append(_batch(json.loads(line)))
+        except (ValueError, TypeError, IndexError):
+            # The last one, where its worker was killed within the write.
+            log.warning("%s: an unfinished entry of a journal is left out", name)
+        if len(found) == TOGETHER:
+            break
+    return found
 
 
 def _batch(entry: Any) -> tuple[CallHeader, list[Step]]:

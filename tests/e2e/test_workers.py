@@ -44,7 +44,7 @@ def call(house):
 
 def test_workers_are_killed_reloaded_and_stopped(furnished, workers):
     """A killed worker is replaced, calls go on; SIGHUP brings new processes, SIGTERM the end; a
-    broken configuration is not loaded."""
+    configuration that is broken, or names a database that is away, is not loaded."""
     process, state, until = workers
     victim, other = state()
     os.kill(victim, signal.SIGKILL)
@@ -53,13 +53,19 @@ def test_workers_are_killed_reloaded_and_stopped(furnished, workers):
     assert other in state()
 
     configuration = furnished.folder / "callflows.toml"
-    configuration.write_text("tries = 0\n")
-    process.send_signal(signal.SIGHUP)
     log = furnished.folder / "log"
-    deadline = time.monotonic() + 20
-    while "not reloaded" not in log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    broken = [
+        "tries = 0\n",
+        'database_url = "postgresql://127.0.0.1:1/away"\nresend_limit_s = 0.2\n',
+    ]
+    for times, text in enumerate(broken, start=1):
+        configuration.write_text(text)
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while log.read_text().count("not reloaded") < times:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert "Traceback" not in log.read_text()
     configuration.unlink()
     assert other in state()
 

@@ -64,6 +64,34 @@ def test_what_a_killed_worker_had_kept_is_taken_in(tmp_path, database):
     assert take_in(tmp_path, store) == 0
 
 
+def test_long_spools_are_taken_in_a_few_entries_at_a_time(tmp_path, database):
+    """Whatever a dead worker carried: nothing is left out between two transactions."""
+    lines = "[spool.keep(header(), [step(seq)]) for seq in range(120)]"
+    killed(tmp_path, lines)
+    store = Journal(database)
+    assert take_in(tmp_path, store) == 1
+    call = store.read("call")
+    assert call is not None
+    assert [each.seq for each in call.steps] == list(range(120))
+
+
+def test_without_a_new_file_the_old_one_grows(tmp_path, database, clock):
+    """A full disk or too many open files: what was kept stays kept, and no journal waits for it."""
+    folder = tmp_path / "journals"
+    spool = Spool(folder)
+    spool.keep(header(clock), [step(0)])
+    folder.rename(tmp_path / "elsewhere")
+    spool.storing()
+    spool.stored()
+    spool.keep(header(clock), [step(1)])
+    spool.leave()
+    store = Journal(database)
+    take_in(tmp_path / "elsewhere", store)
+    call = store.read("call")
+    assert call is not None
+    assert [each.seq for each in call.steps] == [0, 1]
+
+
 def test_what_is_there_already_is_added_to_and_not_undone(tmp_path, database, clock):
     """A batch that begins with the same step may be shorter; what a successor has written about
     the call counts more than what the dead worker knew."""

@@ -103,9 +103,15 @@ def test_turns_are_one_after_the_other(tmp_path):
 
 
 def test_without_a_lock_file_the_database_decides(tmp_path):
-    """A folder that cannot be written takes nothing away but the order."""
-    with Turns(str(tmp_path / "nowhere" / "turn"), 0.1).turn():
-        pass
+    """A folder that cannot be written takes nothing away but the order; once it can be, there is
+    order again."""
+    turns = Turns(str(tmp_path / "later" / "turn"), 0.1)
+    for _ in range(2):
+        with turns.turn():
+            pass
+    (tmp_path / "later").mkdir()
+    with turns.turn():
+        assert (tmp_path / "later" / "turn").exists()
 
 
 def test_a_database_locked_by_a_stranger_is_unavailable_in_time(tmp_path):
