@@ -105,6 +105,7 @@ class BillFlow(Flow):
         bills = self.opening.open_bills
         if not bills:
             return self.nothing_owed
+        self.context.pop("paid", None)  # that was another bill's
         self.context["bill"] = bills[0].id if len(bills) == 1 else None
         if len(bills) == 1:
             return self.announce

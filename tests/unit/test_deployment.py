@@ -114,11 +114,14 @@ def compose():
 
 
 def test_compose_starts_all_parts(compose):
-    """Two workers on ports of their own, relay, consumers, pages, PostgreSQL, Redis."""
+    """Two workers on ports of their own, relay, consumers, pages, PostgreSQL, Redis; the dialer
+    only where it is asked for, since it needs a switch."""
     services = compose["services"]
     assert set(services) == {
         "postgres", "redis", "sounds", "worker1", "worker2", "relay", "jobs", "web",
+        "dialer",
     }  # fmt: skip
+    assert [name for name in services if "profiles" in services[name]] == ["dialer"]
     for name in set(services) - {"postgres", "redis"}:
         assert accepted(services[name]["command"]), name
     ports = [services[name]["ports"][0] for name in ("worker1", "worker2", "web")]
