@@ -29,7 +29,8 @@ Kind = Literal["heard", "pressed", "event"]
 class CallHeader:
     """A call as a whole.
 
-    ``methods`` names the ways to pay that the caller chose, each once, without commas.
+    ``methods`` names the ways to pay that the caller chose, each once, without commas. ``resumed``
+    (not stored) says that another worker had the call before and may have noted more of them.
     """
 
     call_id: str
@@ -41,6 +42,7 @@ class CallHeader:
     language: str | None
     outcome: str | None
     methods: tuple[str, ...] = ()
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,9 @@ class Journal:
 
         def work(conn: Connection) -> None:
             conn.execute(_PUT_CALL, headers)
+            for header, _ in batches:
+                if header.resumed:
+                    _add_methods(conn, header)
             if rows:
                 conn.execute(_PUT_STEPS, rows)
 
@@ -206,7 +211,9 @@ class Journal:
 
 
 def _add_methods(conn: Connection, header: CallHeader) -> None:
-    """Add ways to pay that only the worker that died knew of."""
+    """Add ways to pay to those that another worker has noted."""
+    if not header.methods:
+        return
     mine = calls.c.call_id == header.call_id
     known = conn.execute(select(calls.c.methods).where(mine)).scalar_one()
     methods = [each for each in known.split(",") if each]
@@ -230,7 +237,8 @@ def _header_row(header: CallHeader) -> dict[str, Any]:
         "line": header.line,
         "language": header.language,
         "outcome": header.outcome,
-        "methods": ",".join(header.methods),
+        # Those of a resumed call are added, not put in the place of what is there.
+        "methods": "" if header.resumed else ",".join(header.methods),
     }
 
 

@@ -187,6 +187,7 @@ class JournalWriter:
             language=entry.call.language,
             outcome=entry.outcome,
             methods=tuple(entry.call.journal.methods),
+            resumed=entry.call.journal.leg > 0,
         )
 
     def _give_up_oldest(self) -> None:

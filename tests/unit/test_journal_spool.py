@@ -107,6 +107,18 @@ def test_what_is_there_already_is_added_to_and_not_undone(tmp_path, database, cl
     assert call.header.methods == ("app", "bill")
 
 
+def test_ways_to_pay_of_both_workers_stay(database, clock):
+    """A worker that died before its successor could learn what was chosen last: whoever is stored
+    first, and however often the successor is stored again, all ways are there, each once."""
+    store = Journal(database)
+    store.add_all([(header(clock, methods=("app", "read")), [step(0)])])
+    for _ in range(2):
+        store.write(header(clock, methods=("app", "email"), resumed=True), [step(100_000)])
+    call = store.read("call")
+    assert call is not None
+    assert call.header.methods == ("app", "read", "email")
+
+
 def test_a_successor_with_the_same_numbers_is_not_lost(database, clock):
     """A worker that died before its first command leaves steps that its successor numbers alike:
     the successor's, which are more, stay."""
