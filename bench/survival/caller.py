@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from callflows.scripted import HangsUp, Hears, Presses
-from esl_worker.switch.caller import Collect, ScriptedCaller
+from esl_worker.switch.caller import BETWEEN_KEYS_S, Collect, ScriptedCaller
 from tests.calls.scenario import Scenario
 
 Told = Callable[[str, float], None]
@@ -114,8 +114,9 @@ class SteadfastCaller(ScriptedCaller):
 
     def _type(self, answer: str) -> None:
         channel = self._here()
-        for key in answer:
-            channel.clock.sleep(0.3)
+        for index, key in enumerate(answer):
+            if index:
+                channel.clock.sleep(BETWEEN_KEYS_S)
             if channel.down:
                 return
             channel.press(key)
