@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "cli.report",
     "run": "cli.run",
     "sounds": "cli.sounds",
+    "workers": "cli.workers",
 }
 
 

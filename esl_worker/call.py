@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,10 @@ HANGUP_S = 5.0
 _EXTENSION = re.compile(r"[0-9A-Za-z_*#+.\-]{1,64}\Z")
 
 
+def nothing_ahead() -> None:
+    """Nothing is written ahead."""
+
+
 class _Part(NamedTuple):
     """What is played in one go: phrase keys and their recordings."""
 
@@ -68,10 +72,12 @@ class FreeSwitchChannel:
         "_prefix",
         "_session",
         "_told_at",
+        "ahead",
         "caller",
         "dialled",
         "id",
         "typed",
+        "typed_for",
     )
 
     def __init__(
@@ -95,9 +101,12 @@ class FreeSwitchChannel:
         self.id = data.uuid
         self.caller = data.caller_number
         self.dialled = data.destination
-        # What was collected for a worker that died: the answer to the question which is asked
-        # again by the one that takes over, and need not be.
+        # Called before each command that the caller can notice: what led to it is written first.
+        self.ahead: Callable[[], None] = nothing_ahead
+        # What was collected for a worker that died, and the phrase that asked for it: the answer
+        # to that question, if the worker that takes over comes to it first.
         self.typed = ""
+        self.typed_for = ""
 
     def keep(self, place: Mapping[str, str]) -> None:
         """Write the place with the next command; values that did not change are not sent."""
@@ -113,8 +122,10 @@ class FreeSwitchChannel:
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
-        if self.typed:
-            typed, self.typed = self.typed, ""
+        typed, self.typed = self.typed, ""
+        # Something may have happened meanwhile, so that another question comes: its answer is not
+        # what was pressed at the old one.
+        if typed and self.typed_for in prompt.keys:
             return self._finish(typed, digits)
         first = []
         if digits.secret:
@@ -149,6 +160,7 @@ class FreeSwitchChannel:
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; a caller who is gone already is no error."""
+        self.ahead()
         try:
             self._exchange([execute_command("hangup", cause)], HANGUP_S)
         except CallerGone:
@@ -156,6 +168,7 @@ class FreeSwitchChannel:
 
     def _lead(self, keys: Sequence[str] = ()) -> list[Command]:
         """What goes before the playing: answer, and the place with what is about to be heard."""
+        self.ahead()
         commands: list[Command] = []
         if not self._answered:
             commands.append(execute_command("answer", ""))

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import gevent
-
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
 
@@ -203,13 +201,15 @@ class ScriptedCaller:
         if answer == "hangup":
             self._here().clock.later(REACTION_S, self._here().hang_up)
         elif answer:
-            gevent.spawn(self._type, answer)
+            # Due from now on, before the question's timer: keys are in time however busy we are.
+            self._here().clock.later(REACTION_S, self._type, answer)
 
     def _type(self, answer: str) -> None:
         channel = self._here()
         pressed: Step | None = None
         for index, key in enumerate(answer):
-            channel.clock.sleep(BETWEEN_KEYS_S if index else REACTION_S)
+            if index:
+                channel.clock.sleep(BETWEEN_KEYS_S)
             if channel.down:
                 return
             if pressed is None:
