@@ -17,6 +17,10 @@ LINGER = b"Content-Type: text/disconnect-notice\n" + (
 UUID = "cf43ed9d-f95a-4daa-93d2-14de65edab91"
 
 
+# The answer to an api command that succeeded.
+API_OK = b"Content-Type: api/response\nContent-Length: 4\n\n+OK\n"
+
+
 def static(block: bytes) -> bytes:
     """A recorded answer to connect, as the switch gives it in sync mode."""
     changed = block.replace(b"Socket-Mode: async", b"Socket-Mode: static")
