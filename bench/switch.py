@@ -89,14 +89,23 @@ class Leg:
             pass
 
     def command(self) -> str:
-        """The next command, without its closing empty line. Raises Failed at the end."""
+        """The next command's headers. Raises Failed at the end."""
         while (end := self._buffer.find(b"\n\n")) < 0:
-            data = self.socket.recv(65536)
-            if not data:
-                raise Failed("the server closed the connection")
-            self._buffer += data
+            self._read_on()
         command, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
+        _, has_body, length = command.partition(b"\ncontent-length: ")
+        if has_body:
+            size = int(length)
+            while len(self._buffer) < size:
+                self._read_on()
+            self._buffer = self._buffer[size:]
         return command.decode()
+
+    def _read_on(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise Failed("the server closed the connection")
+        self._buffer += data
 
     def send(self, data: bytes) -> None:
         """Send one frame as one write, as the switch does."""

@@ -46,6 +46,9 @@ _REPLY = b"Content-Type: command/reply\nReply-Text: "
 _JOB_REPLY = re.compile(rb"Content-Type: command/reply\nReply-Text: [^\n]*\nJob-UUID: [^\n]*")
 _UNSET = "-ERR command not found"
 _DELIMITER = "|"
+# The switch reads headers byte by byte (a recv for each), a body in one go: longer arguments go as
+# a body, which costs this many bytes of headers.
+_BODY_COSTS = 28
 _MAX_VARIABLES = 60  # uuid_setvar_multi splits into at most 64 pieces
 
 _LINE_BREAK = re.compile(r"[\r\n\0]")
@@ -206,7 +209,11 @@ def execute_command(app: str, arg: str = "") -> Command:
     head = f"sendmsg\ncall-command: execute\nexecute-app-name: {app}\n"
     if not _checked(arg, "arg"):
         return _framed(head + "\n", "arg")
-    return _framed(f"{head}execute-app-arg: {arg}\n\n", "arg")
+    if len(arg) <= _BODY_COSTS:
+        return _framed(f"{head}execute-app-arg: {arg}\n\n", "arg")
+    body = _framed(arg, "arg")
+    head += f"content-type: text/plain\ncontent-length: {len(body)}\n\n"
+    return Command(head.encode() + body)
 
 
 def getvar_command(name: str) -> Command:

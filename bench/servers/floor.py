@@ -14,8 +14,9 @@ DIGITS = f"1 1 1 7000 none {PROMPT} silence_stream://1 {VARIABLE} [0-9*#]+ 4000"
 CALL_ID = b"00000000-0000-0000-0000-000000000000"
 QUESTION = (
     f"api uuid_setvar_multi {CALL_ID.decode()} {PLACES}\n\n"
-    + EXECUTE.format("play_and_get_digits", DIGITS)
-    + f"getvar {VARIABLE}\n\n"
+    "sendmsg\ncall-command: execute\nexecute-app-name: play_and_get_digits\n"
+    f"content-type: text/plain\ncontent-length: {len(DIGITS)}\n\n{DIGITS}"
+    f"getvar {VARIABLE}\n\n"
 ).encode()
 ID_HEADER = b"\nUnique-ID: "
 ANSWER = b"sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"

@@ -63,7 +63,7 @@ class Peer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(10)
         self.sock.connect(("127.0.0.1", port))
-        self.reader = CommandReader(max_header=max_header)
+        self.reader = CommandReader(max_header=max_header, max_body=max_header)
         self.commands: list[CommandFrame] = []
         self.ended = False
 
