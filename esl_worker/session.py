@@ -43,6 +43,7 @@ GETVAR_BYTES = 511
 
 _RECV_BYTES = 16 * 1024
 _REPLY = b"Content-Type: command/reply\nReply-Text: "
+_API_RESPONSE = b"Content-Type: api/response\nContent-Length: "
 _JOB_REPLY = re.compile(rb"Content-Type: command/reply\nReply-Text: [^\n]*\nJob-UUID: [^\n]*")
 _UNSET = "-ERR command not found"
 _DELIMITER = "|"
@@ -211,9 +212,8 @@ def execute_command(app: str, arg: str = "") -> Command:
         return _framed(head + "\n", "arg")
     if len(arg) <= _BODY_COSTS:
         return _framed(f"{head}execute-app-arg: {arg}\n\n", "arg")
-    body = _framed(arg, "arg")
-    head += f"content-type: text/plain\ncontent-length: {len(body)}\n\n"
-    return Command(head.encode() + body)
+    size = len(arg) if arg.isascii() else len(_framed(arg, "arg"))
+    return Command(f"{head}content-type: text/plain\ncontent-length: {size}\n\n{arg}".encode())
 
 
 def getvar_command(name: str) -> Command:
@@ -534,6 +534,8 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
                 block = frame.block
                 if block.startswith(_REPLY) and block.find(b"\n", len(_REPLY)) < 0:
                     self._replies.append(Reply(block[len(_REPLY) :].decode("utf-8", "replace")))
+                elif block.startswith(_API_RESPONSE):
+                    self._replies.append(Reply(frame.body.decode("utf-8", "replace"), frame))
                 elif not self._take_other(frame):
                     return
             if self._reader.error is not None:
