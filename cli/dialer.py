@@ -35,7 +35,7 @@ def make_dialer(parts: Parts) -> Dialer:
     name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lease_s = settings.dialer_lease_s
     dialling = Dialling(parts.database, parts.calendars.get, name, lease_s=lease_s)
-    timing = Timing(watch_s=lease_s / 6)
+    timing = Timing(watch_s=lease_s / 6, record_s=lease_s)
     metrics = CampaignMetrics(parts.registry)
     dialer = Dialer(
         parts.database, dialling, originators, parts.clock, timing=timing, metrics=metrics
