@@ -196,6 +196,7 @@ class Parts:
     def switches(self) -> Switches:
         """The control connections; none where control_addresses is empty."""
         # Here, because gevent is loaded only in the processes that need it.
+        from esl_worker.metrics import SwitchMetrics
         from esl_worker.switches import Switches
 
         settings = self.settings
@@ -205,6 +206,7 @@ class Parts:
         return Switches(
             [address(each) for each in settings.control_addresses],
             password.get_secret_value() if password else "",
+            metrics=SwitchMetrics(self.registry),
         )
 
     @cached_property

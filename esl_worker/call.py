@@ -1,7 +1,7 @@
 """The `Channel` port on FreeSWITCH: prompts and digits as event-socket commands, in sync mode.
 
-Each prompt is one write: where the conversation stands (`multiset`), what to play, and, for a
-question, the variable with the digits. Sync mode answers when the application has ended, so a
+Each prompt is one write: where the conversation stands (`uuid_setvar_multi`), what to play, and,
+for a question, the variable with the digits. Sync mode answers when the application has ended, so a
 question costs three short answers and no events.
 
 Every prompt that leads to a question is played by the collecting application itself, because
@@ -27,7 +27,7 @@ from esl_worker.session import (
     Session,
     execute_command,
     getvar_command,
-    multiset_command,
+    setvars_command,
     variable_of,
 )
 from sounds import Catalogue
@@ -182,7 +182,7 @@ class FreeSwitchChannel:
         self._kept.update(changed)
         # The result of an earlier question must never be taken for this one's: empty unsets it.
         changed[RESULT] = ""
-        commands.append(multiset_command(changed))
+        commands.append(setvars_command(self.id, changed))
         return commands
 
     def _parts(self, prompt: Prompt) -> list[_Part]:
