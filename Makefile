@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-freeswitch lint sounds bench bench-freeswitch lock clean docs-images
+.PHONY: help demo run test simulation test-freeswitch lint sounds bench bench-freeswitch survival lock clean docs-images
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,9 @@ test: $(VENV)/.dev ## all tests, linters and type checks
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
+simulation: $(VENV)/.dev ## 100,000 premium calls while everything dies; then everything is audited
+	@$(BIN)/python -m tests.simulation
+
 test-freeswitch: $(VENV)/.dev ## every call scenario on a real FreeSWITCH (CALLFLOWS_TEST_FREESWITCH or PATH)
 	@$(BIN)/pytest tests/calls/test_scenarios_freeswitch.py
 
@@ -41,6 +44,10 @@ bench: $(VENV)/.run $(VENV)-bench/.peers sounds ## the figures of docs/performan
 
 bench-freeswitch: $(VENV)/.dev $(VENV)-bench/.peers ## CPU of a call on a real FreeSWITCH, beside mod_lua and stock greenswitch
 	@$(BIN)/python -m bench.freeswitch --peers $(VENV)-bench/bin/python
+
+SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+survival: $(VENV)/.dev ## a thousand calls whose workers are killed -9 (SEED=n replays one set)
+	@$(BIN)/python -m bench.survival --runs 1000 --seed $(SEED)
 
 lock: $(VENV)/.dev ## pin the newest allowed versions, with hashes
 	@for set in requirements requirements-dev requirements-bench; do \

@@ -27,6 +27,7 @@ SCRIPTS = {
     "genesis_outbound": "genesis",
     "floor": "bare gevent",
 }
+OURS = {"worker", "crew"}
 ASYNCHRONOUS = {"stock", "genesis_outbound"}
 
 
@@ -73,6 +74,12 @@ class Scale:
     images: int = 8
     credit_callers: int = 64
     credit_pairs: int = 12_000
+    crowd: int = 2000
+    crowd_rate: float = 250.0
+    crowd_s: float = 60.0
+    # Six questions of that many seconds each: 2,000 calls at once when 250 begin each second.
+    crowd_media_s: float = 1.2
+    surplus: int = 300
 
 
 QUICK = Scale(
@@ -91,6 +98,11 @@ QUICK = Scale(
     images=1,
     credit_callers=8,
     credit_pairs=40,
+    crowd=20,
+    crowd_rate=40.0,
+    crowd_s=1.0,
+    crowd_media_s=0.1,
+    surplus=5,
 )
 
 
@@ -211,6 +223,63 @@ class Bench:
                 cpu.values.append((server.cpu_s() - begun) * 1000 / calls)
         return [rate, step, cpu]
 
+    def scale(self) -> list[Figure]:
+        """Many calls at once on two cores: with one worker process and with two, and too many."""
+        taken: list[Figure] = []
+        for workers in (1, 2):
+            judged = workers == 2
+            name = f"scale, {workers} worker{'s' if judged else ''}"
+            took = Figure(f"{name}: new calls", "1/s")
+            most = Figure(
+                f"{name}: calls at once",
+                "",
+                limit=self._scale.crowd if judged else None,
+                at_least=True,
+            )
+            failed = Figure(f"{name}: failed", "", limit=0 if judged else None)
+            step = Figure(f"{name}: step p95", "ms", limit=50.0 if judged else None)
+            cpu = Figure(f"{name}: CPU a call", "ms")
+            load = Figure(f"{name}: load generator's CPU a call", "ms")
+            taken += [took, most, failed, step, cpu, load]
+            with self._server("crew", workers, 5000) as server:
+                self._calls(server, calls=40)
+                self._say(f"{self._scale.crowd_rate:g} calls a second, {workers} workers")
+                calls = round(self._scale.crowd_rate * self._scale.crowd_s)
+                before = server.family_cpu_s(), self._switch.cpu_s()
+                result = self._calls(
+                    server,
+                    calls=calls,
+                    rate=self._scale.crowd_rate,
+                    media_s=self._scale.crowd_media_s,
+                    tolerant=True,
+                )
+                time.sleep(self._scale.settle_s)
+                cpu.values.append((server.family_cpu_s() - before[0]) * 1000 / calls)
+                load.values.append((self._switch.cpu_s() - before[1]) * 1000 / calls)
+                took.values.append(calls / result.spawned_s)
+                most.values.append(result.most_at_once)
+                failed.values.append(calls - result.completed)
+                step.values.append(quantiles(result.step_ms, n=20)[-1])
+        return taken + self._admission()
+
+    def _admission(self) -> list[Figure]:
+        """Past the limit new calls are refused at once, and those that run go on to their end."""
+        refusal = Figure("past the limit: refused after, p95", "ms", limit=100.0)
+        wrong = Figure("past the limit: not refused", "", limit=0)
+        failed = Figure("past the limit: running calls failed", "", limit=0)
+        each = self._scale.crowd // 2
+        with self._server("crew", 2, each) as server:
+            self._say(f"{2 * each} calls wait, {self._scale.surplus} more come")
+            self._calls(server, calls=2 * each, park=True, rate=self._scale.crowd_rate)
+            result = self._calls(
+                server, calls=self._scale.surplus, rate=100.0, refused=True, tolerant=True
+            )
+            refusal.values.append(quantiles(result.setup_ms, n=20)[-1])
+            wrong.values.append(self._scale.surplus - result.refused)
+            result = self._calls(server, calls=0, finish=True, media_s=4.0, tolerant=True)
+            failed.values.append(2 * each - result.completed)
+        return [wrong, refusal, failed]
+
     def images(self) -> list[Figure]:
         """Bill images of one core."""
         figure = Figure("bill images (PNG and PDF)", "1/s", limit=20.0, at_least=True)
@@ -244,13 +313,14 @@ class Bench:
         return [each for each in scripts if self._peers or each not in ASYNCHRONOUS]
 
     @contextmanager
-    def _server(self, script: str) -> Iterator[Server]:
-        if script == "worker":
+    def _server(self, script: str, *options: int) -> Iterator[Server]:
+        if script in OURS:
             if not self._redis.url:
                 self._say("a database with subscribers, a Redis")
                 house.build(self._folder, self._scale.subscribers)
                 self._redis.start()
-            server = Server(script, sys.executable, str(self._folder), self._redis.url)
+            words = map(str, options)
+            server = Server(script, sys.executable, str(self._folder), self._redis.url, *words)
         elif script in ASYNCHRONOUS:
             assert self._peers is not None
             server = Server(script, self._peers)
@@ -262,7 +332,7 @@ class Bench:
             server.close()
 
     def _calls(self, server: Server, *, calls: int, **order: Any) -> Any:
-        whole = server.name == "worker"
+        whole = server.name in OURS
         order = {"at_once": self._scale.at_once, "media_s": self._scale.media_s} | order
         result = self._switch.run(
             port=server.port,
@@ -290,4 +360,5 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "load": Bench.load,
     "images": Bench.images,
     "premium": Bench.premium,
+    "scale": Bench.scale,
 }

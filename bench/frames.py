@@ -17,6 +17,7 @@ _RECORDED_CALLER = b"02188776655"
 _RECORDED_DIALLED = b"2001"
 
 OK = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
+API_OK = b"Content-Type: api/response\nContent-Length: 4\n\n+OK\n"
 UNSET = b"Content-Type: command/reply\nReply-Text: -ERR command not found\n\n"
 BYE = b"Content-Type: command/reply\nReply-Text: +OK bye\n\n"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from billing.database import Database
 from billing.importing import import_bills, import_lines
+from callflows import config
 
 CONVERSATION = ["1", "9", "2", "{mobile}", "1", "3"]
 """Six questions: which of two bills; the menu: hear it again; the menu: bill by SMS; the mobile
@@ -33,3 +34,21 @@ def build(folder: Path, subscribers: int) -> None:
         if report.rejected:
             raise RuntimeError(f"sample data are rejected: {report.rejected[:3]}")
     database.close()
+
+
+MANY = 1_000_000
+
+
+def open_settings(folder: Path, redis_url: str, **others: object) -> config.Settings:
+    """The configuration of a worker under test: the limits on SMS count, and are out of reach."""
+    return config.load(
+        state_dir=folder,
+        database_url=f"sqlite:///{folder}/calls.db",
+        redis_url=redis_url,
+        services={"2000": "bill"},
+        sms_per_caller_day=MANY,
+        sms_per_destination_day=MANY,
+        sms_per_destination_hour=MANY,
+        sms_per_day=MANY,
+        **others,
+    )

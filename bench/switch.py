@@ -7,12 +7,14 @@ no media: an application that plays takes `media_s` seconds, during which other 
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import random
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +22,7 @@ import gevent
 from gevent import socket
 from gevent.pool import Pool
 
-from bench.frames import BYE, OK, Call, Recording, value_reply
+from bench.frames import API_OK, BYE, OK, Call, Recording, value_reply
 
 RECORDING = Recording()
 CALL_LIMIT_S = 60.0
@@ -28,7 +30,11 @@ CALL_LIMIT_S = 60.0
 
 @dataclass
 class Order:
-    """What to do: `calls` calls, `at_once` at a time or `rate` a second, pressing `digits`."""
+    """What to do: `calls` calls, `at_once` at a time or `rate` a second, pressing `digits`.
+
+    `park` leaves each call at its first question; `finish` takes those up again and brings them to
+    their end; with `refused` every call has to be refused: closed at once, without a word.
+    """
 
     port: int
     digits: list[str]
@@ -39,6 +45,8 @@ class Order:
     gap_s: float = 0.0
     asynchronous: bool = False
     park: bool = False
+    finish: bool = False
+    refused: bool = False
     lines: int = 1
     first: int = 0
 
@@ -48,9 +56,12 @@ class Result:
     """What became of an order; times in milliseconds."""
 
     completed: int = 0
+    refused: int = 0
+    most_at_once: int = 0
     parked: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     wall_s: float = 0.0
+    spawned_s: float = 0.0
     setup_ms: list[float] = field(default_factory=list)
     step_ms: list[float] = field(default_factory=list)
 
@@ -77,7 +88,14 @@ class Leg:
 
     def play(self) -> None:
         """Serve the call to its end, or to the menu where it is to stay."""
+        begun = time.perf_counter()
         self.socket.connect(("127.0.0.1", self.order.port))
+        if self.order.refused:
+            if self.socket.recv(1):
+                raise Failed("the call was not refused")
+            self.result.refused += 1
+            self.result.setup_ms.append((time.perf_counter() - begun) * 1000)
+            return
         begun = time.perf_counter()
         if self.command() != "connect":
             raise Failed("the first command is not connect")
@@ -88,15 +106,32 @@ class Leg:
         while serve(self.command()):
             pass
 
+    def resume(self) -> None:
+        """Go on with a parked call: its first question is answered now."""
+        gevent.sleep(random.uniform(0, self.order.media_s))
+        self.keyed = self.digits.pop(0)
+        self.send(OK)
+        while self.synchronous(self.command()):
+            pass
+
     def command(self) -> str:
-        """The next command, without its closing empty line. Raises Failed at the end."""
+        """The next command's headers. Raises Failed at the end."""
         while (end := self._buffer.find(b"\n\n")) < 0:
-            data = self.socket.recv(65536)
-            if not data:
-                raise Failed("the server closed the connection")
-            self._buffer += data
+            self._read_on()
         command, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
+        _, has_body, length = command.partition(b"\ncontent-length: ")
+        if has_body:
+            size = int(length)
+            while len(self._buffer) < size:
+                self._read_on()
+            self._buffer = self._buffer[size:]
         return command.decode()
+
+    def _read_on(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise Failed("the server closed the connection")
+        self._buffer += data
 
     def send(self, data: bytes) -> None:
         """Send one frame as one write, as the switch does."""
@@ -131,6 +166,9 @@ class Leg:
             self.send(value_reply(self.keyed))
             self._since = time.perf_counter()
             return True
+        if command.startswith(f"api uuid_setvar_multi {self.call.uuid} "):
+            self.send(API_OK)
+            return True
         application, _ = named(command)
         if application == "play_and_get_digits":
             if not self.asked():
@@ -142,7 +180,7 @@ class Leg:
             self.send(RECORDING.gone(self.call))
             self.socket.close()
             return self.over()
-        elif application not in ("answer", "multiset", "set", "unset"):
+        elif application not in ("answer", "set", "unset"):
             raise Failed(f"unexpected command: {command[:60]!r}")
         self.send(OK)
         return True
@@ -199,13 +237,19 @@ def named(command: str) -> tuple[str, str]:
 def run(order: Order, kept: list[Leg]) -> Result:
     """Carry out an order; parked calls are added to `kept`."""
     result = Result()
+    at_once = 0
     numbers = itertools.count(order.first)
 
     def one(index: int) -> None:
-        leg = Leg(order, index, result)
+        carry(Leg(order, index, result), Leg.play)
+
+    def carry(leg: Leg, do: Callable[[Leg], None]) -> None:
+        nonlocal at_once
+        at_once += 1
+        result.most_at_once = max(result.most_at_once, at_once)
         try:
             with gevent.Timeout(CALL_LIMIT_S, Failed("took too long")):
-                leg.play()
+                do(leg)
         except (Failed, OSError) as error:
             # A server that does not say exit closes when it has the last event.
             if (
@@ -217,6 +261,7 @@ def run(order: Order, kept: list[Leg]) -> Result:
             else:
                 reason = str(error)
                 result.failures[reason] = result.failures.get(reason, 0) + 1
+        at_once -= 1
         if order.park:
             kept.append(leg)
             result.parked += 1
@@ -231,10 +276,17 @@ def run(order: Order, kept: list[Leg]) -> Result:
 
     started = time.perf_counter()
     pool = Pool()
-    if order.rate:
+    if order.finish:
+        parked, kept[:] = list(kept), []
+        for leg in parked:
+            leg.order, leg.result = order, result
+            pool.spawn(carry, leg, Leg.resume)
+    elif order.rate:
         for place in range(order.calls):
             gevent.sleep(max(0.0, started + place / order.rate - time.perf_counter()))
             pool.spawn(one, next(numbers))
+        # Whether the generator itself could keep the pace.
+        result.spawned_s = time.perf_counter() - started
     else:
         lanes = min(order.at_once, order.calls)
         for lane in range(lanes):
@@ -247,6 +299,8 @@ def run(order: Order, kept: list[Leg]) -> Result:
 def main() -> None:
     """Serve orders until standard input ends."""
     kept: list[Leg] = []
+    # A look for garbage among thousands of legs would be taken for the server's time.
+    gc.disable()
     for line in sys.stdin:
         wanted: dict[str, Any] = json.loads(line)
         if wanted.pop("release", False):

@@ -432,6 +432,20 @@ def bill_settled(conn: Connection, line: int, now: datetime) -> None:
     )
 
 
+def waiting(database: Database) -> int:
+    """Return how many lines of running campaigns wait for a call, or for another one.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    statement = (
+        select(func.count())
+        .select_from(campaign_targets.join(campaigns))
+        .where(campaign_targets.c.status == "waiting", campaigns.c.status == "running")
+    )
+    return database.query(lambda conn: conn.execute(statement).scalar_one())
+
+
 def progress(database: Database, campaign: int, now: datetime) -> Progress:
     """Return how far a campaign has come.
 

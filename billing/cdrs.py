@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -73,6 +75,36 @@ def store(
         return False
 
     return database.write(work)
+
+
+class Ending(NamedTuple):
+    """How a call ended: whether it had been answered, and the hangup cause by its name."""
+
+    call_id: str
+    answered: bool
+    cause: str
+
+
+def endings(database: Database, call_ids: Sequence[str]) -> list[Ending]:
+    """Return how calls ended (their first legs), as far as their records have come.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    if not call_ids:
+        return []
+    # A call id is there twice only if two switches claim it: the later end is the call's.
+    statement = (
+        select(cdrs.c.uuid, cdrs.c.answered_at, cdrs.c.hangup_cause)
+        .where(cdrs.c.uuid.in_(call_ids), cdrs.c.leg == "a")
+        .order_by(cdrs.c.ended_at)
+    )
+    rows = database.query(lambda conn: conn.execute(statement).all())
+    found = {
+        call_id: Ending(call_id, answered_at is not None, cause)
+        for call_id, answered_at, cause in rows
+    }
+    return list(found.values())
 
 
 def count(database: Database, since: datetime, until: datetime) -> int:

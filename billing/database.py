@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -31,6 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billing.errors import Unavailable
+from billing.turns import Turns
 
 T = TypeVar("T")
 
@@ -55,13 +56,23 @@ class Database:
     SQLite waiting for a lock is ``time.sleep``, which is cooperative in a patched process.
     """
 
-    def __init__(self, url: str, *, deadline: float = 3.0, pool_size: int = 10) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: float = 3.0,
+        pool_size: int = 10,
+        aside: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         """Prepare for ``url`` (``sqlite:///path`` or ``postgresql://...``); connects later.
 
         Args:
             url: which database; ``postgresql://`` is taken with psycopg 3.
             deadline: seconds that a transaction waits in all for a database locked or away.
             pool_size: connections kept at most; more callers than that wait for one.
+            aside: runs a function in a thread and waits for it, letting others go on. SQLite's
+                commits then go there: a commit waits for the disk, milliseconds on a busy one, and
+                in a gevent process every call would wait with it.
 
         Raises:
             ValueError: the URL is malformed, or names another kind of database.
@@ -88,7 +99,9 @@ class Database:
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
             options["poolclass"] = sqlalchemy.QueuePool
             options["connect_args"] = {
-                "timeout": _BUSY_TIMEOUT_S,
+                # Where commits go aside, one of our own is the usual reason for a lock: no waiting
+                # in C then, at all.
+                "timeout": _BUSY_TIMEOUT_S if aside is None else 0.0,
                 "isolation_level": None,  # BEGIN is said here, never by the driver
                 "check_same_thread": False,  # the pool lends a connection to one at a time
             }
@@ -106,6 +119,12 @@ class Database:
         self.engine = sqlalchemy.create_engine(parsed, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _open_sqlite)
+        self._turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        if self.is_sqlite and aside is not None:
+            # One writer at a time is all that SQLite has; a commit that has gone aside holds it.
+            self._turn = Turns(f"{parsed.database}-turn", deadline).turn
+            # The call into the driver alone: SQLAlchemy's part stays with whoever commits.
+            self.engine.dialect.do_commit = lambda connection: aside(connection.commit)  # type: ignore[method-assign, assignment]
         _DATABASES.add(self)
 
     @contextmanager
@@ -205,7 +224,7 @@ class Database:
         return connection
 
     def _write_once(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect() as connection:
+        with self._turn(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             result = work(connection)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -29,7 +29,8 @@ Kind = Literal["heard", "pressed", "event"]
 class CallHeader:
     """A call as a whole.
 
-    ``methods`` names the ways to pay that the caller chose, each once, without commas.
+    ``methods`` names the ways to pay that the caller chose, each once, without commas. ``resumed``
+    (not stored) says that another worker had the call before and may have noted more of them.
     """
 
     call_id: str
@@ -41,6 +42,7 @@ class CallHeader:
     language: str | None
     outcome: str | None
     methods: tuple[str, ...] = ()
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,27 @@ _PUT_CALL = _new_call.on_conflict_do_update(
         "methods": func.coalesce(func.nullif(_put.methods, ""), calls.c.methods),
     },
 )
-_PUT_STEPS = insert(call_steps).on_conflict_do_nothing()
+# Of a worker that died, later than what its successor knows: only what is missing is added.
+_ADD_CALL = _new_call.on_conflict_do_update(
+    index_elements=[calls.c.call_id],
+    set_={
+        "started_at": case(
+            (_put.started_at < calls.c.started_at, _put.started_at), else_=calls.c.started_at
+        ),
+        **{
+            name: func.coalesce(calls.c[name], _put[name])
+            for name in ("ended_at", "line", "language", "outcome")
+        },
+    },
+)
+_new_steps = insert(call_steps)
+# The same batch again is as long. Two workers give a step the same number only if the first died
+# before it had done anything with it; the second has then done the same and more.
+_PUT_STEPS = _new_steps.on_conflict_do_update(
+    index_elements=[call_steps.c.call_id, call_steps.c.seq],
+    set_={"steps": _new_steps.excluded.steps},
+    where=func.length(_new_steps.excluded.steps) > func.length(call_steps.c.steps),
+)
 _HEADER = select(
     calls.c.call_id,
     calls.c.started_at,
@@ -124,6 +146,30 @@ class Journal:
 
         def work(conn: Connection) -> None:
             conn.execute(_PUT_CALL, headers)
+            for header, _ in batches:
+                if header.resumed:
+                    _add_methods(conn, header)
+            if rows:
+                conn.execute(_PUT_STEPS, rows)
+
+        self._database.write(work)
+
+    def add_all(self, batches: Sequence[tuple[CallHeader, Sequence[Step]]]) -> None:
+        """Add what a worker that died had not written: steps and facts that are not there yet.
+
+        Raises:
+            Unavailable: the database is locked or away; nothing was written.
+        """
+        headers = [_header_row(header) for header, _ in batches]
+        # One by one: which of them were written in another batch is not known.
+        rows = [_steps_row(header.call_id, [step]) for header, steps in batches for step in steps]
+        if not headers:
+            return
+
+        def work(conn: Connection) -> None:
+            conn.execute(_ADD_CALL, headers)
+            for header, _ in batches:
+                _add_methods(conn, header)
             if rows:
                 conn.execute(_PUT_STEPS, rows)
 
@@ -164,6 +210,18 @@ class Journal:
             return [_header(row) for row in conn.execute(statement)]
 
 
+def _add_methods(conn: Connection, header: CallHeader) -> None:
+    """Add ways to pay to those that another worker has noted."""
+    if not header.methods:
+        return
+    mine = calls.c.call_id == header.call_id
+    known = conn.execute(select(calls.c.methods).where(mine)).scalar_one()
+    methods = [each for each in known.split(",") if each]
+    new = [each for each in header.methods if each not in methods]
+    if new:
+        conn.execute(update(calls).where(mine).values(methods=",".join([*methods, *new])))
+
+
 def _shown(number: str | None) -> str | None:
     # What the other side claims to be: any text of any length.
     return None if number is None else storable(number, _LONGEST_NUMBER)
@@ -179,7 +237,8 @@ def _header_row(header: CallHeader) -> dict[str, Any]:
         "line": header.line,
         "language": header.language,
         "outcome": header.outcome,
-        "methods": ",".join(header.methods),
+        # Those of a resumed call are added, not put in the place of what is there.
+        "methods": "" if header.resumed else ",".join(header.methods),
     }
 
 

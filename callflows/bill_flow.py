@@ -9,6 +9,7 @@ its amount or IDs are said once more, and whoever asks for it is told that it ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from billing.entities import Bill, Language, Line, Opening
 from billing.errors import BillPaid, InvalidNumber, Limited, Unavailable
@@ -104,6 +105,7 @@ class BillFlow(Flow):
         bills = self.opening.open_bills
         if not bills:
             return self.nothing_owed
+        self.context.pop("paid", None)  # that was another bill's
         self.context["bill"] = bills[0].id if len(bills) == 1 else None
         if len(bills) == 1:
             return self.announce
@@ -150,6 +152,7 @@ class BillFlow(Flow):
     def announce(self, call: Call) -> State:
         if self.bill is None:
             return self.already_paid
+        self.context["paid"] = self.bill.paid
         call.say(*phrases.bill_summary(self.bill, self.services.today()))
         return self.menu
 
@@ -350,6 +353,7 @@ class BillFlow(Flow):
         call.language_set = True
         call.journal.methods += self.context.get("ways", [])
         self._open(self.context.get("line"))
+        self._recall()
 
     # -- helpers ------------------------------------------------------------------------------
 
@@ -370,6 +374,16 @@ class BillFlow(Flow):
         """The bill that the caller is told about, as last read; None when it is paid."""
         chosen = self.context.get("bill")
         return next((bill for bill in self.opening.open_bills if bill.id == chosen), None)
+
+    def _recall(self) -> None:
+        """Know the bill as another worker told it: what has been paid since is said in its place.
+
+        One that has been paid wholly is not open any more, and is found so.
+        """
+        known, paid = self.bill, self.context.get("paid")
+        if known is not None and paid is not None:
+            place = self.opening.open_bills.index(known)
+            self.opening.open_bills[place] = replace(known, paid=paid)
 
     def _read_again(self, call: Call) -> Bill | None:
         """The bill as it stands now; None when it is paid. One query of 50 us."""
@@ -395,6 +409,8 @@ class BillFlow(Flow):
         bill = self._read_again(call)
         if known and bill and bill.paid != known.paid:
             call.say(*phrases.part_paid(bill))
+        if bill:
+            self.context["paid"] = bill.paid
         return bill
 
     def _open(self, number: str | None) -> None:

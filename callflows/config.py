@@ -279,7 +279,12 @@ class Settings(BaseSettings):
     drain_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         600.0, description="how long a worker that is told to stop lets its calls go on, seconds"
     )
-    max_calls: Annotated[int, Field(ge=1)] = Field(2000, description="calls at once per worker")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="worker processes on worker_listen"
+    )
+    max_calls: Annotated[int, Field(ge=1)] = Field(
+        2000, description="calls at once per worker process"
+    )
     connect_timeout_s: Seconds = Field(5.0, description="wait for the switch's first answer")
     resend_limit_s: Seconds = Field(3.0, description="how long a locked database is waited for")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import signal
@@ -10,12 +11,16 @@ from collections.abc import Callable
 
 import gevent
 
+from billing import campaigns
 from billing.dialling import Dialling
+from billing.errors import Unavailable
 from billing.premium.approval_calls import ApprovalCalls
+from cli import metrics as metrics_port
 from cli.parts import Parts
 from esl_worker.approval_calls import ApprovalCaller
 from esl_worker.control_originator import ControlOriginator
 from esl_worker.dialer import Dialer, Timing
+from esl_worker.metrics import CampaignMetrics
 
 # Ringing telephones are waited for so long; whoever stops us waits a little longer.
 DRAIN_S = 10.0
@@ -32,8 +37,20 @@ def make_dialer(parts: Parts) -> Dialer:
     name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lease_s = settings.dialer_lease_s
     dialling = Dialling(parts.database, parts.calendars.get, name, lease_s=lease_s)
-    timing = Timing(watch_s=lease_s / 6)
-    return Dialer(parts.database, dialling, originators, parts.clock, timing=timing)
+    timing = Timing(watch_s=lease_s / 6, record_s=lease_s)
+    metrics = CampaignMetrics(parts.registry)
+    dialer = Dialer(
+        parts.database, dialling, originators, parts.clock, timing=timing, metrics=metrics
+    )
+
+    def waiting() -> float:
+        try:
+            return campaigns.waiting(parts.database)
+        except Unavailable:
+            return math.nan
+
+    metrics.watch(lambda: dialer.live, waiting)
+    return dialer
 
 
 def make_approval_caller(parts: Parts) -> ApprovalCaller:
@@ -52,6 +69,7 @@ def run_dialer(parts: Parts, ready: Callable[[str], None]) -> None:
     """Dial until SIGTERM or SIGINT, then wait for ringing telephones. The process is patched."""
     dialer = make_dialer(parts)
     owners = make_approval_caller(parts)
+    metrics_port.serve_in_greenlet(parts.settings, "dialer", parts.registry)
     parts.switches.start()
     calling = gevent.spawn(owners.run)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -40,6 +40,7 @@ COMMANDS = {
     "sounds": "cli.sounds",
     "tree": "cli.tree",
     "usage": "cli.usage",
+    "workers": "cli.workers",
 }
 
 

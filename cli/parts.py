@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -48,15 +49,27 @@ def address(listen: str) -> tuple[str, int]:
 
 
 class Parts:
-    """Makes each part once, when it is first asked for."""
+    """Makes each part once, when it is first asked for.
 
-    def __init__(self, settings: Settings) -> None:
+    `migrated` says that the database has this release's schema already; `aside` is where it
+    commits (see `Database`).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        migrated: bool = False,
+        aside: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         # Database, logs, sandbox and reports hold names, addresses and numbers (A9).
         os.umask(0o077)
         self.settings = settings
         self.clock = SystemClock()
         # Does long computations beside the calls, in a process that serves any.
         self.in_thread: InThread | None = None
+        self._migrated = migrated
+        self._aside = aside
 
     @cached_property
     def database(self) -> Database:
@@ -64,7 +77,9 @@ class Parts:
         url = self.settings.database_url
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        database = Database(url, deadline=self.settings.resend_limit_s)
+        database = Database(url, deadline=self.settings.resend_limit_s, aside=self._aside)
+        if self._migrated:
+            return database
         try:
             database.migrate()
         except Unavailable as error:
@@ -203,6 +218,7 @@ class Parts:
     def switches(self) -> Switches:
         """The control connections; none where control_addresses is empty."""
         # Here, because gevent is loaded only in the processes that need it.
+        from esl_worker.metrics import SwitchMetrics
         from esl_worker.switches import Switches
 
         settings = self.settings
@@ -212,6 +228,7 @@ class Parts:
         return Switches(
             [address(each) for each in settings.control_addresses],
             password.get_secret_value() if password else "",
+            metrics=SwitchMetrics(self.registry),
         )
 
     @cached_property

@@ -6,29 +6,17 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 
-from callflows.config import LANGUAGES, ConfigError, Settings
+from callflows.config import ConfigError, Settings
 from cli import metrics
 from cli.parts import Parts, address
-from cli.worker import run_worker
+from cli.worker import run_workers
 
 log = logging.getLogger(__name__)
 
 
 def worker(settings: Settings) -> None:
-    """Calls. The process is patched by gevent."""
-    from sounds.build import check
-
-    parts = Parts(settings)
-    for language in LANGUAGES:
-        faults = check(settings.sounds_dir, language)
-        if faults:
-            log.error(
-                "%d recordings of %s are missing or wrong; `callflows sounds check` names them",
-                len(faults),
-                language,
-            )
-    metrics.serve_in_greenlet(settings, "worker", parts.registry)
-    run_worker(parts, log.info)
+    """Calls, in one or several processes. This process is patched by gevent, and only watches."""
+    run_workers(settings)
 
 
 def dialer(settings: Settings) -> None:

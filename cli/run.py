@@ -58,25 +58,34 @@ STEADY_S = 60.0
     show_default=True,
     help="Consumer processes for each group of queues.",
 )
-def command(only: str | None, queues: tuple[str, ...], consumers: int) -> None:
-    """Start all parts: Redis, worker, relay, consumers, pages, queue dashboard.
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Worker processes on the one port; default: the key workers.",
+)
+def command(only: str | None, queues: tuple[str, ...], consumers: int, workers: int | None) -> None:
+    """Start all parts: Redis, workers, relay, consumers, pages, queue dashboard.
 
     Redis is started where no redis_url is configured, the dialer of campaigns where
     control_addresses names switches. Ctrl-C stops everything; running calls are finished first, for
-    at most drain_s.
+    at most drain_s (Ctrl-C again: at once). SIGHUP reloads the workers: new ones start with the
+    present release and configuration, the old ones finish their calls.
 
     \b
     Examples:
       callflows run
-      callflows run --only worker
+      callflows run --workers 4
+      callflows run --only worker --workers 4
       callflows run --only dialer
       callflows run --only jobs --queue email --queue reports
       CALLFLOWS_REDIS_URL=redis://redis.example:6379/0 callflows run --only jobs
     """
-    settings = settings_of()
+    settings = settings_of(**({} if workers is None else {"workers": workers}))
     logs.configure(settings.log_format, settings.log_level)
     if queues and only != "jobs":
         raise click.UsageError("--queue goes with --only jobs")
+    if workers is not None and only not in (None, "worker"):
+        raise click.UsageError("--workers goes with all parts or with --only worker")
     if only is not None:
         run_part(only, settings, queues or QUEUES)
         return
@@ -101,8 +110,10 @@ def run_part(name: str, settings: Settings, queues: tuple[str, ...]) -> None:
         raise click.ClickException(f"{name}: {error}") from error
 
 
-def _words_of(part: str, consumers: int) -> list[tuple[str, ...]]:
+def _words_of(part: str, consumers: int, workers: int) -> list[tuple[str, ...]]:
     """The command-line words of each process of a part."""
+    if part == "worker":
+        return [("--only", part, "--workers", str(workers))]
     if part != "jobs":
         return [("--only", part)]
     groups = [
@@ -170,7 +181,11 @@ class Supervisor:
         quiet: bool = False,
     ) -> None:
         self.settings = settings
-        self._commands = [(part, words) for part in parts for words in _words_of(part, consumers)]
+        self._commands = [
+            (part, words)
+            for part in parts
+            for words in _words_of(part, consumers, settings.workers)
+        ]
         self._environment = environment or {}
         self._quiet = quiet
         self._log_file = log_file
@@ -219,6 +234,7 @@ class Supervisor:
         """Start again what dies, until Ctrl-C or SIGTERM."""
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
+        signal.signal(signal.SIGHUP, self._reload)
         while not self._asked:
             self.mend()
             time.sleep(0.2)
@@ -319,6 +335,11 @@ class Supervisor:
         self._asked += 1
         if self._asked == 1:
             self._say("stopping; running calls are finished first (Ctrl-C again: at once)")
+
+    def _reload(self, *_: object) -> None:
+        for child in self._children:
+            if child.name == "worker" and child.process.poll() is None:
+                child.process.send_signal(signal.SIGHUP)
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -12,7 +12,6 @@ from typing import Any
 import click
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from billing.calendars import InvalidCalendar
@@ -24,8 +23,7 @@ from callflows.trees.services import Checked, WrongService, check_service
 from callflows.trees.yaml_file import read_yaml
 from cli.main import settings_of
 from cli.parts import Parts
-from sounds.errors import SoundsError
-from sounds.library import Made
+from cli.service_sounds import heard, make, missing
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -95,7 +93,7 @@ def submit(file: Path, recordings: Path | None, by: str) -> None:
     parts = Parts(settings_of())
     found = read_service(parts, file)
     version = supervision_of(parts).submit(found.definition, by)
-    made = _make(parts, found, version.version, recordings)
+    made = make(parts, found, version.version, recordings)
     seconds = sum(made.ms.values()) / 1000
     click.echo(
         f"{version.number}: version {version.version} is {version.decision};"
@@ -104,24 +102,6 @@ def submit(file: Path, recordings: Path | None, by: str) -> None:
     )
     if version.decision == "pending":
         click.echo(f"Publish it with `callflows service approve {version.number}`.")
-
-
-def _make(parts: Parts, found: Checked, version: int, given: Path | None) -> Made:
-    wanted = list(found.recordings(version))
-    folder = wanted[0][1].name.rsplit("/", 2)[0]
-    columns = (TextColumn("recordings"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("recordings", total=None)
-        try:
-            return parts.library.make(
-                folder,
-                [recording for _, recording in wanted],
-                {recording.name: language for language, recording in wanted},
-                given,
-                lambda done, total, _: progress.update(task, completed=done, total=total),
-            )
-        except SoundsError as error:
-            raise click.ClickException(str(error)) from error
 
 
 @command.command("approve")
@@ -139,14 +119,10 @@ def approve(number: str, version: int | None, by: str) -> None:
     settings = parts.settings
     # As it was handed in, checked by the rules of today; nothing of it may be silent.
     found = check_service(supervision.definition(number, version), settings.zone, settings.region)
-    missing = [
-        recording.name
-        for _, recording in found.recordings(version)
-        if not (Path(settings.sounds_dir) / recording.name).is_file()
-    ]
-    if missing:
-        click.echo(f"{len(missing)} recordings are missing; they are built now", err=True)
-        _make(parts, found, version, None)
+    absent = missing(Path(settings.sounds_dir), found, version)
+    if absent:
+        click.echo(f"{len(absent)} recordings are missing; they are built now", err=True)
+        make(parts, found, version, None)
     supervision.approve(number, version, by)
     click.echo(f"{number}: version {version} is published")
 
@@ -156,6 +132,20 @@ def _undecided(supervision: Supervision, number: str) -> int:
     if newest.decision != "pending":
         raise click.ClickException(f"{number}: version {newest.version} is {newest.decision}")
     return newest.version
+
+
+@command.command("sounds")
+def sounds() -> None:
+    """Build the recordings of all published services that are not in this machine's sounds_dir.
+
+    On the machine where a version was submitted they are there already. What a provider has
+    recorded is not built: copy the folder `services` of that machine's sounds_dir first.
+    """
+    parts = Parts(settings_of())
+    built = 0
+    for version, found in heard(supervision_of(parts), parts.settings):
+        built += len(make(parts, found, version, None, keep=True).built)
+    click.echo(f"{parts.settings.sounds_dir}: {built} recordings built")
 
 
 @command.command("refuse")

@@ -1,7 +1,7 @@
 """The `Channel` port on FreeSWITCH: prompts and digits as event-socket commands, in sync mode.
 
-Each prompt is one write: where the conversation stands (`multiset`), what to play, and, for a
-question, the variable with the digits. Sync mode answers when the application has ended, so a
+Each prompt is one write: where the conversation stands (`uuid_setvar_multi`), what to play, and,
+for a question, the variable with the digits. Sync mode answers when the application has ended, so a
 question costs three short answers and no events.
 
 Every prompt that leads to a question is played by the collecting application itself, because
@@ -27,7 +27,7 @@ from esl_worker.session import (
     Session,
     execute_command,
     getvar_command,
-    multiset_command,
+    setvars_command,
     variable_of,
 )
 from sounds import Catalogue
@@ -49,6 +49,10 @@ HANGUP_S = 5.0
 _EXTENSION = re.compile(r"[0-9A-Za-z_*#+.\-]{1,64}\Z")
 
 
+def nothing_ahead() -> None:
+    """Nothing is written ahead."""
+
+
 class _Part(NamedTuple):
     """What is played in one go: phrase keys and their recordings."""
 
@@ -68,11 +72,13 @@ class FreeSwitchChannel:
         "_prefix",
         "_session",
         "_told_at",
+        "ahead",
         "caller",
         "dialled",
         "id",
         "look_s",
         "typed",
+        "typed_for",
         "watcher",
     )
 
@@ -97,12 +103,15 @@ class FreeSwitchChannel:
         self.id = data.uuid
         self.caller = data.caller_number
         self.dialled = data.destination
-        # What was collected for a worker that died: the answer to the question which is asked
-        # again by the one that takes over, and need not be.
+        # Called before each command that the caller can notice: what led to it is written first.
+        self.ahead: Callable[[], None] = nothing_ahead
+        # What was collected for a worker that died, and the phrase that asked for it: the answer
+        # to that question, if the worker that takes over comes to it first.
         self.typed = ""
         # Is called each so many seconds while the switch is at work.
         self.watcher: Callable[[], object] | None = None
         self.look_s = 1.0
+        self.typed_for = ""
 
     def keep(self, place: Mapping[str, str]) -> None:
         """Write the place with the next command; values that did not change are not sent."""
@@ -118,8 +127,10 @@ class FreeSwitchChannel:
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
-        if self.typed:
-            typed, self.typed = self.typed, ""
+        typed, self.typed = self.typed, ""
+        # Something may have happened meanwhile, so that another question comes: its answer is not
+        # what was pressed at the old one.
+        if typed and self.typed_for in prompt.keys:
             return self._finish(typed, digits)
         first = []
         if digits.fresh:
@@ -156,6 +167,7 @@ class FreeSwitchChannel:
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; a caller who is gone already is no error."""
+        self.ahead()
         try:
             self._exchange([execute_command("hangup", cause)], HANGUP_S)
         except CallerGone:
@@ -163,6 +175,7 @@ class FreeSwitchChannel:
 
     def _lead(self, keys: Sequence[str] = ()) -> list[Command]:
         """What goes before the playing: answer, and the place with what is about to be heard."""
+        self.ahead()
         commands: list[Command] = []
         if not self._answered:
             commands.append(execute_command("answer", ""))
@@ -176,7 +189,7 @@ class FreeSwitchChannel:
         self._kept.update(changed)
         # The result of an earlier question must never be taken for this one's: empty unsets it.
         changed[RESULT] = ""
-        commands.append(multiset_command(changed))
+        commands.append(setvars_command(self.id, changed))
         return commands
 
     def _parts(self, prompt: Prompt) -> list[_Part]:

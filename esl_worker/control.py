@@ -36,6 +36,7 @@ from esl_worker.inbound import (
     line,
 )
 from esl_worker.live_calls import LiveCalls
+from esl_worker.metrics import SwitchMetrics
 from esl_worker.origination import CONTROL_VARIABLE, OriginateResult, Origination
 from esl_worker.originations import OnEnd, OnResult, Originations
 from esl_worker.session import Command, Reply
@@ -104,7 +105,7 @@ class Control:
 
     ``live`` are the conversations of this process, which are ended when the switch has lost their
     calls. ``on_event`` gets the events of our own originations, in the greenlet that reads: it
-    must not block. ``on_restart`` runs in a greenlet of its own.
+    must not block. ``on_restart`` runs in a greenlet of its own. ``metrics`` counts what fails.
 
     One is made at the start of a process and used by all its greenlets. Methods that speak with
     the switch raise NotConnected while it is away, and never wait for it to come back.
@@ -119,6 +120,7 @@ class Control:
         on_event: Callable[[Frame], None] | None = None,
         on_restart: Callable[[Restart], None] | None = None,
         timing: Timing | None = None,
+        metrics: SwitchMetrics | None = None,
         jitter: random.Random | None = None,
     ) -> None:
         self.address = address
@@ -134,6 +136,9 @@ class Control:
         self._live = live if live is not None else LiveCalls()
         self._on_event = on_event
         self._on_restart = on_restart
+        self._metrics = metrics or SwitchMetrics()
+        self._name = f"{address[0]}:{address[1]}"
+        self._metrics.watch(self._name, lambda: self.connected)
         self._jitter = jitter or random.Random()
         # Also the beginning of our job ids, by which the subscription knows them.
         self._id = uuids.uuid4().hex[:16]
@@ -367,6 +372,7 @@ class Control:
             return
         refused = isinstance(error, Refused)
         self.state = "refused" if refused else "connecting"
+        self._metrics.error(self._name, "refused" if refused else "unreachable")
         text = str(error)
         if text == self.fault:
             return  # said already; it lasts
@@ -433,6 +439,7 @@ class Control:
         log.warning(
             "switch %s:%d was restarted; %d of our calls are gone", *self.address, len(restart.gone)
         )
+        self._metrics.error(self._name, "restarted")
         self._lose_jobs()
         self._originations.lose(ours, "the switch was restarted")
         for uuid in conversations:
@@ -446,6 +453,7 @@ class Control:
         self._lost.set()
         if was_up and not self._stopping.is_set():
             self.state, self.fault = "connecting", reason
+            self._metrics.error(self._name, "lost")
             log.warning("switch %s:%d: connection lost: %s", *self.address, reason)
 
     def _lose_jobs(self) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from gevent.event import Event
 
-from billing import campaigns
+from billing import campaigns, cdrs
 from billing.calendars import InvalidCalendar, YearNotCovered
 from billing.calling_hours import NeverOpen
 from billing.campaigns import Campaign
@@ -26,7 +26,15 @@ from billing.dialling import Dial, Dialling
 from billing.errors import Unavailable
 from billing.numbers import mask
 from billing.retry_rules import Result
-from esl_worker.originator import Fate, NotPlaced, Originator, Outgoing, SwitchAway
+from esl_worker.metrics import CampaignMetrics
+from esl_worker.originator import (
+    Fate,
+    NotPlaced,
+    Originator,
+    Outgoing,
+    SwitchAway,
+    result_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +47,8 @@ LOST_FOR_GOOD = timedelta(hours=3)
 class _Call:
     """A call that this dialer looks after.
 
-    ``sighted``: its fate will be told. Otherwise the switch has to be asked.
+    ``sighted``: its fate will be told. Otherwise the switch has to be asked. ``gone_at``: since
+    when it has been known that the switch does not have it any more.
     """
 
     campaign: int
@@ -47,6 +56,7 @@ class _Call:
     started_at: datetime
     sighted: bool
     answered: bool = False
+    gone_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +65,14 @@ class Timing:
 
     ``tick_s``: for calls to start, and whether a campaign was paused or stopped. ``watch_s``: for
     leases, of its own calls and of dialers that died; must be well below the lease. ``idle_s``: at
-    a campaign that had no call to start, or no room for one.
+    a campaign that had no call to start, or no room for one. ``record_s``: until the switch's
+    record of a call that ended unseen must have come, if one comes at all.
     """
 
     tick_s: float = 0.2
     watch_s: float = 5.0
     idle_s: float = 1.0
+    record_s: float = 20.0
 
 
 class Dialer:
@@ -78,6 +90,7 @@ class Dialer:
         *,
         timing: Timing | None = None,
         speed: float = 1.0,
+        metrics: CampaignMetrics | None = None,
     ) -> None:
         self._database = database
         self._dialling = dialling
@@ -85,6 +98,7 @@ class Dialer:
         self._clock = clock
         self._timing = timing or Timing()
         self._speed = speed
+        self._metrics = metrics or CampaignMetrics()
         self._calls: dict[str, _Call] = {}
         self._fates: deque[Fate] = deque()
         self._wake = Event()
@@ -219,6 +233,8 @@ class Dialer:
     def _finish(self, call_id: str, call: _Call, result: Result, answered: bool) -> None:
         outcome = self._dialling.finish(call_id, result, self._clock.now(), answered=answered)
         del self._calls[call_id]
+        if outcome is not None:
+            self._metrics.ended(outcome)
         # A place is free again.
         for key in [key for key in self._again if key[0] == call.campaign]:
             del self._again[key]
@@ -242,6 +258,11 @@ class Dialer:
         self._look_for_lost(now)
 
     def _look_for_lost(self, now: datetime) -> None:
+        """End the calls that nobody saw end. The switch's record says how, where one has come."""
+        unseen = [call_id for call_id, call in self._calls.items() if not call.sighted]
+        for record in cdrs.endings(self._database, unseen):
+            call = self._calls[record.call_id]
+            self._finish(record.call_id, call, result_of(record.cause), record.answered)
         lost: dict[str, list[str]] = {}
         for call_id, call in self._calls.items():
             if not call.sighted:
@@ -252,7 +273,7 @@ class Dialer:
             try:
                 if originator is None:
                     raise SwitchAway("it is not configured any more")
-                gone = set(call_ids) - originator.exists(call_ids)
+                gone = self._without_record(set(call_ids) - originator.exists(call_ids), now)
             except SwitchAway as error:
                 log.warning("%d calls of switch %s wait: %s", len(call_ids), switch, error)
                 gone = {
@@ -263,6 +284,17 @@ class Dialer:
             for call_id in gone:
                 # Had it been answered, its conversation would have written so.
                 self._finish(call_id, self._calls[call_id], "unknown", answered=False)
+
+    def _without_record(self, gone: set[str], now: datetime) -> set[str]:
+        """Those of which the record should have come by now."""
+        waited = now - timedelta(seconds=self._timing.record_s)
+        late = set()
+        for call_id in gone:
+            call = self._calls[call_id]
+            call.gone_at = call.gone_at or now
+            if call.gone_at <= waited:
+                late.add(call_id)
+        return late
 
     def _heed_stops(self, running: set[int]) -> None:
         quiet = {call.campaign for call in self._calls.values()} - running

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from billing.retry_rules import RESULTS, Result
 from callflows.call import CallerGone
 from esl_worker.session import ConnectionLost
 
@@ -30,7 +31,9 @@ ERRORS = ("connect", "connection_lost", "protocol", "reply_timeout", "handler")
 """What goes wrong on the event socket: no call came on a connection, a call's connection broke,
 the switch spoke nonsense, it did not answer, our own handler failed."""
 
-CAMPAIGN_RESULTS = ("answered", "busy", "no_answer", "machine", "failed")
+SWITCH_ERRORS = ("unreachable", "refused", "lost", "restarted")
+"""What goes wrong on a control connection: the switch could not be connected to, it refused us
+(password, ACL), an established connection ended, another switch process answered after that."""
 
 _STEP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
 _SETUP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -107,6 +110,35 @@ class WorkerMetrics:
         observe(seconds)
 
 
+class SwitchMetrics:
+    """The control connections of a process; switches are named as the configuration does."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self._connected = Gauge(
+            "callflows_switch_connected",
+            "Whether the control connection to a switch stands.",
+            ("switch",),
+            registry=registry,
+        )
+        self._errors = Counter(
+            "callflows_switch_errors_total",
+            "Failures of the control connection to a switch.",
+            ("switch", "kind"),
+            registry=registry,
+        )
+
+    def watch(self, switch: str, connected: Callable[[], bool]) -> None:
+        """Ask `connected` at each scrape. Every kind of error is there from now on, as none."""
+        self._connected.labels(switch).set_function(connected)
+        for kind in SWITCH_ERRORS:
+            self._errors.labels(switch, kind)
+
+    def error(self, switch: str, kind: str) -> None:
+        """Something went wrong; `kind` is one of SWITCH_ERRORS."""
+        self._errors.labels(switch, kind).inc()
+
+
 class CampaignMetrics:
     """The dialer's calls; of all campaigns together, since their names are not bounded."""
 
@@ -128,13 +160,13 @@ class CampaignMetrics:
             ("result",),
             registry=registry,
         )
-        self._calls = {result: calls.labels(result) for result in CAMPAIGN_RESULTS}
+        self._calls = {result: calls.labels(result) for result in RESULTS}
 
-    def watch(self, active: Callable[[], int], pending: Callable[[], int]) -> None:
+    def watch(self, active: Callable[[], int], pending: Callable[[], float]) -> None:
         """Ask these two for the numbers, at each scrape; they must be quick and not raise."""
         self._active.set_function(active)
         self._pending.set_function(pending)
 
-    def ended(self, result: str) -> None:
-        """A campaign call ended; `result` is one of CAMPAIGN_RESULTS."""
+    def ended(self, result: Result) -> None:
+        """A campaign call ended."""
         self._calls[result].inc()

@@ -5,11 +5,14 @@ connection at once: the dialplan then tries the next host of its ``socket`` list
 notices nothing.
 """
 
+from __future__ import annotations
+
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.server import StreamServer
@@ -22,6 +25,22 @@ from esl_worker.session import ConnectionLost, ReplyTimeout, Session
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
+# A worker that leaves connections to its siblings looks again after so many seconds; a full one
+# refuses what is still there after so many in all.
+SIBLING_S = 0.01
+SIBLINGS_LIMIT_S = 1.0
+
+
+class Siblings(Protocol):
+    """What processes that accept from one socket know of each other."""
+
+    def tell(self, free: int) -> None:
+        """This process can take so many more calls."""
+
+    def roomier(self, free: int) -> bool:
+        """Whether another one has notably more room than ``free``; than none at all: any room."""
+
+
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -43,12 +62,19 @@ class WorkerServer(StreamServer):
         connect_timeout_s: float = 5.0,
         reply_timeout_s: float = 30.0,
         metrics: WorkerMetrics | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self.max_calls = max_calls
         self.connect_timeout_s = connect_timeout_s
         self.reply_timeout_s = reply_timeout_s
         self.refused = 0
         """How many calls have been refused since the start."""
+        self.served = 0
+        """How many connections have been taken since the start."""
+        self._siblings = siblings
+        self._standing_back: Any = None
+        self._stood_back_s = 0.0
+        self._takes_all_until = 0.0
         self._handler = handler
         self._metrics = metrics or WorkerMetrics()
         self._metrics.watch(lambda: self.active, max_calls)
@@ -57,6 +83,9 @@ class WorkerServer(StreamServer):
         self._unreported: dict[str, int] = {}
         own = not hasattr(listener, "accept")
         super().__init__(listener, self._serve, backlog=_BACKLOG if own else None)
+        if siblings is not None:
+            self.max_accept = 1
+            siblings.tell(max_calls)
 
     @property
     def active(self) -> int:
@@ -70,6 +99,11 @@ class WorkerServer(StreamServer):
 
     def close(self) -> None:
         """Stop accepting: further connections are refused by the kernel. Calls go on."""
+        if self._standing_back is not None:
+            self._standing_back.close()
+            self._standing_back = None
+        if self._siblings is not None:
+            self._siblings.tell(0)
         super().close()
         if self._spare >= 0:
             os.close(self._spare)
@@ -90,6 +124,12 @@ class WorkerServer(StreamServer):
 
     def do_read(self) -> tuple[GeventSocket, Any] | None:  # type: ignore[override]
         """Accept one connection, or refuse it. (Hook of gevent's BaseServer.)"""
+        if self._siblings is not None and self._leaves_it():
+            self._stand_back()
+            return None
+        return self._accept()
+
+    def _accept(self) -> tuple[GeventSocket, Any] | None:
         try:
             accepted = super().do_read()
         except OSError as error:
@@ -107,7 +147,10 @@ class WorkerServer(StreamServer):
         """Start the call's greenlet. (Hook of gevent's BaseServer.)"""
         greenlet = gevent.spawn(self._serve, *args)
         self._running.add(greenlet)
-        greenlet.rawlink(self._running.discard)
+        self.served += 1
+        greenlet.rawlink(self._gone)
+        if self._siblings is not None:
+            self._siblings.tell(self.max_calls - len(self._running))
 
     def _serve(self, sock: GeventSocket, address: Any) -> None:
         session = Session(
@@ -137,6 +180,53 @@ class WorkerServer(StreamServer):
             self._metrics.error("handler")
         finally:
             session.close()
+
+    def _gone(self, greenlet: gevent.Greenlet[..., None]) -> None:
+        self._running.discard(greenlet)
+        if self._siblings is not None and not self.closed:
+            self._siblings.tell(self.max_calls - len(self._running))
+
+    def _leaves_it(self) -> bool:
+        assert self._siblings is not None
+        free = self.max_calls - len(self._running)
+        if free > 0 and time.monotonic() < self._takes_all_until:
+            return False
+        return self._siblings.roomier(free)
+
+    def _stand_back(self) -> None:
+        """Leave what waits to a sibling that has more room, and look again in a moment."""
+        self.stop_accepting()
+        self._standing_back = self.loop.timer(SIBLING_S)
+        self._standing_back.start(self._look_again)
+
+    def _look_again(self) -> None:
+        self._standing_back.close()
+        self._standing_back = None
+        self._stood_back_s += SIBLING_S
+        assert self._siblings is not None
+        if len(self._running) < self.max_calls:
+            still = self._siblings.roomier(self.max_calls - len(self._running))
+            accepted = self._accept()
+            if accepted is not None:
+                if still:
+                    # Whoever has so much room does not take it: it may have hung.
+                    self._takes_all_until = time.monotonic() + SIBLINGS_LIMIT_S
+                self.do_handle(*accepted)
+        elif self._siblings.roomier(0) and self._stood_back_s < SIBLINGS_LIMIT_S:
+            self._stand_back()
+            return
+        else:
+            self._refuse_waiting()
+        self._stood_back_s = 0.0
+        self.start_accepting()
+
+    def _refuse_waiting(self) -> None:
+        try:
+            while (accepted := super().do_read()) is not None:
+                accepted[0].close()
+                self._refused(f"{self.max_calls} calls running")
+        except OSError:
+            log.debug("nothing to refuse")  # no descriptor left, for instance: do_read's affair
 
     def _keep_spare(self) -> None:
         """Hold one descriptor back, to be able to refuse when there is none left: a connection

@@ -8,6 +8,7 @@ import gevent
 
 from esl_worker.control import Control, Restart, Timing
 from esl_worker.live_calls import LiveCalls
+from esl_worker.metrics import SwitchMetrics
 
 
 class Switches:
@@ -24,10 +25,18 @@ class Switches:
         live: LiveCalls | None = None,
         on_restart: Callable[[Restart], None] | None = None,
         timing: Timing | None = None,
+        metrics: SwitchMetrics | None = None,
     ) -> None:
         self.live = live if live is not None else LiveCalls()
         self._controls = [
-            Control(address, password, live=self.live, on_restart=on_restart, timing=timing)
+            Control(
+                address,
+                password,
+                live=self.live,
+                on_restart=on_restart,
+                timing=timing,
+                metrics=metrics,
+            )
             for address in addresses
         ]
 

@@ -6,16 +6,18 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from billing.entities import LANGUAGES, Language
-from callflows import logs
+from billing.errors import Unavailable
+from callflows import logs, phrases
 from callflows.call import Call, CallerGone, Timers
 from callflows.flow import PREFIX, Flow, State, UnknownPlace, restore
 from callflows.journal import Journal
 from callflows.runner import run
 from callflows.services import Services
-from esl_worker.call import RESULT
+from esl_worker.call import PHRASES, RESULT, nothing_ahead
 from esl_worker.connecting import ConnectingChannel, Means
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
@@ -97,6 +99,7 @@ class Worker:
         leg = leg_of(data) if place else 0
         elapsed_s = elapsed_of(data) if place else 0.0
         typed = (data.variable(RESULT) or "") if place else ""
+        asked = data.variable(PHRASES) or ""
         data.release()
         name = place.get(f"{PREFIX}flow") or self._flow_of(channel.dialled)
         maker = self._flows.get(name or "")
@@ -118,18 +121,23 @@ class Worker:
         flow = maker(self._services)
         clock = self._services.clock
         self._journals.begin(call, clock.now())
+        channel.ahead = partial(self._journals.keep, call)
         outcome = "trouble"
         try:
             start = self._resumed(flow, call, place) if place else None
             if start is not None:
-                channel.typed = typed
+                channel.typed, channel.typed_for = typed, asked.rpartition(",")[2]
             self._metrics.setup(time.monotonic() - session.opened_at)
             outcome = run(flow, call, start, watch=self._metrics.state)
         except CallerGone:
             outcome = "caller_gone"
+        except Unavailable as error:
+            # Of `_resumed` only. The socket closes, and the dialplan tries again.
+            log.error("the call cannot go on without the database: %s", error)
         finally:
             self._journals.end(call, clock.now(), outcome, flow.line_id)
             self._metrics.ended(outcome)
+            channel.ahead = nothing_ahead
             log.info("call ended, %s", outcome)
 
     def _flow_of(self, dialled: str) -> str | None:
@@ -141,9 +149,17 @@ class Worker:
         return self._prefixes[beginning] if beginning else None
 
     def _resumed(self, flow: Flow, call: Call, place: Mapping[str, str]) -> State | None:
-        """The state that another worker was in; the beginning where that cannot be read."""
+        """The state that another worker was in; the beginning where that cannot be read.
+
+        Raises Unavailable where the database stays away.
+        """
         try:
-            start = restore(flow, call, place)
+            try:
+                start = restore(flow, call, place)
+            except Unavailable:
+                call.say(phrases.ONE_MOMENT)
+                call.flush()
+                start = restore(flow, call, place)
         except UnknownPlace as error:
             log.error("%s; the call starts again", error)
             flow.restart()

@@ -9,7 +9,7 @@ from esl_worker.session import (
     Session,
     execute_command,
     getvar_command,
-    multiset_command,
+    setvars_command,
     variable_of,
 )
 
@@ -20,7 +20,7 @@ def converse(session: Session) -> None:
     for _ in range(QUESTIONS):
         replies = session.exchange(
             [
-                multiset_command(PLACE),
+                setvars_command(session.uuid, PLACE),
                 execute_command(
                     "play_and_get_digits",
                     f"1 1 1 7000 none {PROMPT} silence_stream://1 {VARIABLE} [0-9*#]+ 4000",

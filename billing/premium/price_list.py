@@ -85,9 +85,7 @@ class PriceList:
 
 def _price(tariffs: Sequence[Tariff], at: datetime, zone: ZoneInfo) -> Price:
     tariff = version_at(tariffs, at)
-    return Price(
-        at, tariff.model, tariff.price_at(at, zone), tariff.increment_s, tariff.minimum_s
-    )
+    return Price(at, tariff.model, tariff.price_at(at, zone), tariff.increment_s, tariff.minimum_s)
 
 
 def _same(one: Price, other: Price) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid as uuids
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from esl_worker.switch.arguments import separate
 from esl_worker.switch.events import serialize
 from esl_worker.switch.inbox import Message
 from esl_worker.switch.originate import originate
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from esl_worker.switch.switch import Switch
 
 _NO_CHANNEL = "-ERR No such channel!\n"
+_SETVARS_USAGE = "<uuid> <var>=<value>;<var>=<value>..."
+# switch_string_var_check: such a value is not set.
+_HOLDS_VARIABLE = re.compile(r"\$\\*\{")
 
 
 def run_api(switch: Switch, text: str) -> str:
@@ -54,6 +59,30 @@ def _setvar(channel: Channel, text: str) -> str:
         return f"-USAGE: {_USAGE['uuid_setvar']}\n"
     channel.set(name, value or None)
     return "+OK\n"
+
+
+def _setvars(switch: Switch, argument: str) -> str:
+    uuid, blank, text = argument.strip(" ").partition(" ")
+    if not uuid:
+        return f"-USAGE: {_SETVARS_USAGE}\n"
+    if not blank:
+        return ""
+    channel = switch.channels.get(uuid)
+    if channel is None:
+        return f"{_NO_CHANNEL}-USAGE: {_SETVARS_USAGE}\n"
+    delimiter = ";"
+    if text.startswith("^^") and len(text) > 3:
+        delimiter, text = text[2], text[3:]
+    printed, done = "", False
+    for assignment in separate(text, 64, delimiter):
+        name, _, value = assignment.partition("=")
+        if not name:
+            printed += "-ERR No variable specified\n"
+            continue
+        if not _HOLDS_VARIABLE.search(value):  # else refused, without a word
+            channel.set(name, value or None)
+        done = True
+    return printed + ("+OK\n" if done else f"-USAGE: {_SETVARS_USAGE}\n")
 
 
 def _break(channel: Channel, flags: str) -> str:
@@ -189,6 +218,7 @@ _PLAIN: dict[str, Callable[[Switch, str], str]] = {
     "switchname": lambda switch, _: switch.hostname,
     "uptime": lambda switch, _: f"{int(switch.clock.now())}\n",
     "uuid_exists": _exists,
+    "uuid_setvar_multi": _setvars,
     "version": lambda _, __: "callflows embedded switch, speaking as FreeSWITCH 1.10.12\n",
 }
 _CHANNEL: dict[str, Callable[[Channel, str], str]] = {

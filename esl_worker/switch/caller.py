@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import gevent
-
 if TYPE_CHECKING:
     from esl_worker.switch.channel import Channel
 
@@ -208,10 +206,12 @@ class ScriptedCaller:
     def _give(self, answer: str) -> None:
         if answer == "hangup":
             self._here().clock.later(REACTION_S, self._here().hang_up)
-        elif answer == NAMED:
-            gevent.spawn(self._type, self._named())
-        elif answer:
-            gevent.spawn(self._type, answer)
+            return
+        if answer == NAMED:
+            answer = self._named()
+        if answer:
+            # Due from now on, before the question's timer: keys are in time however busy we are.
+            self._here().clock.later(REACTION_S, self._type, answer)
 
     def _named(self) -> str:
         recordings = self._prompt.recordings if self._prompt is not None else ()
@@ -222,7 +222,8 @@ class ScriptedCaller:
         channel = self._here()
         pressed: Step | None = None
         for index, key in enumerate(answer):
-            channel.clock.sleep(BETWEEN_KEYS_S if index else REACTION_S)
+            if index:
+                channel.clock.sleep(BETWEEN_KEYS_S)
             if channel.down:
                 return
             if pressed is None:

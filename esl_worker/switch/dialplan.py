@@ -80,10 +80,11 @@ def service_dialplan(
     """The dialplan of the service, as an operator's FreeSWITCH has it.
 
     Context `public`: any number goes to the workers; should the worker go away in the middle
-    of the call, a second `socket` action hands the live call to another one; if none is left
-    the caller hears an apology. Context `payment` stands for the payment system and `care`
-    for customer care: both answer, say something and hang up, and leave the variable
-    ``arrived`` on the channel.
+    of the call, the next `socket` action hands the live call to another one, after a moment where
+    there is none; if none is left the caller hears an apology. Four workers may die under a call:
+    a call that is the cause of their death must not take all the others with it. Context `payment`
+    stands for the payment system and `care` for customer care: both answer, say something and
+    hang up, and leave the variable ``arrived`` on the channel.
 
     Args:
         worker_addresses: "host:port" of each worker, in the order of trying.
@@ -113,6 +114,10 @@ def service_dialplan(
                         # Callers of this switch are whom they say they are.
                         ("set", "callflows_identity=from"),
                         socket,
+                        socket,
+                        ("sleep", "1000"),
+                        socket,
+                        ("sleep", "2000"),
                         socket,
                         ("answer", ""),
                         ("playback", apology),

@@ -86,7 +86,7 @@ class Listener:
                 return
             answer = self._obey(command)
             if answer:
-                self._send(answer)
+                self._answer(answer)
 
     def _close(self) -> None:
         self._subscription.close()
@@ -105,6 +105,16 @@ class Listener:
             self.channel.signal.set()
 
     # -- the socket -------------------------------------------------------------------------
+
+    def _answer(self, data: bytes) -> None:
+        """Send an answer; an application that is gone does not get it, but what it has written
+        before is still done, as in FreeSWITCH (measured). Reading finds out that it is gone."""
+        try:
+            self._send(data)
+        except TimeoutError:
+            raise
+        except OSError:
+            log.debug("call %s: nobody reads the answer", self.channel.uuid)
 
     def _send(self, data: bytes) -> None:
         self._sock.sendall(data)

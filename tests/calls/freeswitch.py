@@ -23,6 +23,8 @@ from esl_worker.frames import Frame, FrameReader
 ROOT = Path(__file__).parent.parent.parent
 CONFIGURATION = ROOT / "conf" / "freeswitch"
 BINARY_VARIABLE = "CALLFLOWS_TEST_FREESWITCH"
+# A folder of modules other than the switch's own.
+MODULES_VARIABLE = "CALLFLOWS_TEST_FREESWITCH_MODULES"
 # What a call cannot do without (mod_event_socket, by which we would ask, aside).
 MODULES = ("mod_commands", "mod_dialplan_xml", "mod_dptools", "mod_sndfile", "mod_sofia")
 START_S = 40.0
@@ -132,13 +134,15 @@ class Freeswitch:
     ) -> None:
         self._binary = binary
         self._folder = folder
+        self.missed = folder / "missed"
+        self.records = folder / "cdr"
         self.sip_port, self.far_port, self.control_port, dead_port = free_ports(4)
         self._process: subprocess.Popen[bytes] | None = None
         self._configure(
             {
                 "callflows_workers": workers,
                 "callflows_sounds_dir": str(sounds),
-                "callflows_missed_spool": str(folder / "missed"),
+                "callflows_missed_spool": str(self.missed),
                 "callflows_payment_host": f"127.0.0.1:{self.far_port}",
                 "callflows_care_host": f"127.0.0.1:{self.far_port}",
                 "callflows_sip_ip": "127.0.0.1",
@@ -150,7 +154,8 @@ class Freeswitch:
                 "callflows_control_port": str(self.control_port),
                 "callflows_control_password": PASSWORD,
                 "callflows_cdr_url": f"http://127.0.0.1:{dead_port}/cdr",
-                "callflows_cdr_spool": str(folder / "cdr"),
+                "callflows_cdr_password": "own",
+                "callflows_cdr_spool": str(self.records),
                 "callflows_rtp_start_port": str(SWITCH_PORTS[0]),
                 "callflows_rtp_end_port": str(SWITCH_PORTS[1]),
                 **(values or {}),
@@ -159,6 +164,13 @@ class Freeswitch:
             dialplan,
             arrivals,
         )
+
+    def __enter__(self) -> Freeswitch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def pid(self) -> int:
@@ -177,11 +189,13 @@ class Freeswitch:
             for name in ("conf", "log", "db", "run", "recordings", "temp")
             for word in (f"-{name}", str(self._folder / name))
         ]
+        modules = os.environ.get(MODULES_VARIABLE)
         with (self._folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 [
                     str(self._binary), "-nf", "-nc", "-nonat", "-np", *folders,
-                    "-cfgname", "callflows.xml",
+                    "-cfgname", "callflows.xml", "-scripts", str(self._folder / "conf/scripts"),
+                    *(("-mod", modules) if modules else ()),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -199,7 +213,7 @@ class Freeswitch:
             if states:
                 self._check_modules()
             time.sleep(0.1)
-        error = SwitchError(f"FreeSWITCH does not take calls:\n{self.log()}")
+        error = SwitchError(f"FreeSWITCH does not take calls:\n{self.log()[-3000:]}")
         self.stop()
         raise error
 
@@ -214,11 +228,11 @@ class Freeswitch:
                 self._process.wait()
 
     def log(self) -> str:
-        """The end of its log, or of what it said before it had one."""
+        """Its log, or what it said before it had one."""
         for name in ("log/freeswitch.log", "output"):
             path = self._folder / name
             if path.is_file() and path.stat().st_size:
-                return path.read_text(errors="replace")[-3000:]
+                return path.read_text(errors="replace")
         return ""
 
     def api(self, command: str) -> str:

@@ -88,6 +88,7 @@ PLACE = {
     "callflows_language": "fa",
     "callflows_context": '{"line":"+982188776655","own":true,"bill":1,"purpose":"bill"}',
     "callflows_digits": "09121234567",
+    "callflows_phrases": "invalid_mobile,ask_mobile_number",
 }
 
 
@@ -110,6 +111,44 @@ def test_keys_collected_for_a_dead_worker_are_not_asked_for_again(place, state, 
     assert heard[0] == first
     # The next question, which passed without a key, was asked and was not given the old ones.
     assert heard[-1].startswith("no_input,")
+
+
+def test_keys_do_not_answer_another_question(place):
+    """The bill was paid while its menu was heard and the worker died: the key that was pressed
+    there chooses nothing in the menu of those who owe nothing."""
+    there, world = place
+    world.pay("02188776655")
+    variables = {
+        **PLACE,
+        "callflows_state": "already_paid",
+        "callflows_digits": "2",
+        "callflows_phrases": "bill_summary,payment_menu",
+    }
+    caller = ScriptedCaller(["3"])
+    there.switch.call("2000", "02188776655", variables=variables, caller=caller).join()
+    there.close()
+    heard = [step.phrases.split(",")[-1] for step in caller.transcript if step.kind == "heard"]
+    assert heard[:2] == ["nothing_owed_menu", "goodbye"]
+
+
+def test_what_was_paid_in_part_meanwhile_is_told_by_the_next_worker(place):
+    """A part payment and a worker's death in the same menu: what is left is said before the IDs."""
+    there, world = place
+    (bill,) = world.desk.opening("+982188776655").open_bills
+    world.pay("02188776655", 29_000)
+    context = PLACE["callflows_context"].replace('"bill":1', f'"bill":{bill.id},"paid":0')
+    variables = {
+        **PLACE,
+        "callflows_context": context,
+        "callflows_state": "menu",
+        "callflows_digits": "4",
+        "callflows_phrases": "bill_summary,payment_menu",
+    }
+    caller = ScriptedCaller(["hangup"])
+    there.switch.call("2000", "02188776655", variables=variables, caller=caller).join()
+    there.close()
+    heard = [step.phrases.split(",") for step in caller.transcript if step.kind == "heard"]
+    assert heard[0] == ["bill_part_paid", "read_ids_prepare"]
 
 
 def test_each_worker_has_its_own_numbers_for_steps():

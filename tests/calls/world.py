@@ -27,19 +27,22 @@ ORDERS = ("sms.bill", "sms.app_links", "sms.email_link")
 
 
 class World:
-    """Everything that a call of `scenario` can see, in a SQLite file under `folder`."""
+    """Everything that a call of `scenario` can see, in a SQLite file under `folder`.
 
-    def __init__(self, folder: Path, scenario: Scenario, clock: FixedClock | None = None) -> None:
+    `furnished` is the database of a world that was made before, perhaps by another process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scenario: Scenario,
+        clock: FixedClock | None = None,
+        *,
+        furnished: Database | None = None,
+    ) -> None:
         self.clock = clock or FixedClock(NOW)
         self._payments = 0
-        self.database = Database(f"sqlite:///{folder}/calls.db")
-        self.database.migrate()
-        bills = BILLS + "".join(f"{row}\n" for row in scenario.more_bills)
-        for report in (
-            import_lines(self.database, io.StringIO(LINES)),
-            import_bills(self.database, io.StringIO(bills)),
-        ):
-            assert not report.rejected, report.rejected
+        self.database = furnished or Database(f"sqlite:///{folder}/calls.db")
         most = 5 if scenario.sms_used else 1000
         self.desk = Desk(
             self.database,
@@ -51,9 +54,21 @@ class World:
             links=Links(b"0123456789abcdef0123", lifetime=timedelta(hours=24)),
         )
         self.services = Services(desk=self.desk, clock=self.clock)
+        self._meanwhile = list(scenario.meanwhile)
+        self._before: set[int] = set()
+        if furnished is None:
+            self._furnish(scenario)
+
+    def _furnish(self, scenario: Scenario) -> None:
+        self.database.migrate()
+        bills = BILLS + "".join(f"{row}\n" for row in scenario.more_bills)
+        for report in (
+            import_lines(self.database, io.StringIO(LINES)),
+            import_bills(self.database, io.StringIO(bills)),
+        ):
+            assert not report.rejected, report.rejected
         for number in scenario.paid:
             self.pay(number)
-        self._meanwhile = list(scenario.meanwhile)
         for to, count in scenario.sms_used.items():
             for serial in range(count):
                 self.desk.send_app_links(

@@ -8,7 +8,7 @@ import pytest
 
 COMMANDS = [
     "call", "campaign", "cdr", "completion", "config", "dashboard", "doctor", "demo", "import",
-    "journal", "missed", "payments", "phone", "queues", "report", "run", "sounds",
+    "journal", "missed", "payments", "phone", "queues", "report", "run", "sounds", "workers",
 ]  # fmt: skip
 
 

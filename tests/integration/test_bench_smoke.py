@@ -22,7 +22,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "COLUMNS": "120"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 
@@ -32,8 +32,8 @@ def test_every_group_of_figures_is_taken():
     generator knows, or its calls would fail."""
     done = run("--quick")
     assert done.returncode == 0, done.stderr
-    told = ("our whole call", "our bare session", "waiting call", "set-up", "p95", "images", "credit")
-    for each in told:
+    told = ("our whole call", "our bare session", "waiting call", "set-up", "p95", "images")
+    for each in (*told, "credit"):
         assert each in done.stdout
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from gevent import socket
 
 from billing import campaigns, do_not_call
 from billing.campaigns import Rules, Selection
@@ -28,6 +29,7 @@ from billing.do_not_call import OPT_OUT
 from billing.journal import Journal as Store
 from callflows.announce_flow import AnnounceFlow
 from callflows.services import Services
+from cli.metrics import BLOCKS
 from esl_worker.journal import JournalWriter
 from esl_worker.server import WorkerServer
 from esl_worker.switch.caller import ScriptedCaller
@@ -120,7 +122,7 @@ class Place:
         )
         campaigns.move(self.database, "all", "start", now)
 
-    def start_dialer(self) -> subprocess.Popen[bytes]:
+    def start_dialer(self, **more: str) -> subprocess.Popen[bytes]:
         """A dialer process of its own, as `callflows run --only dialer`."""
         clean = {key: value for key, value in os.environ.items() if "CALLFLOWS_" not in key}
         self.dialers.append(
@@ -137,6 +139,7 @@ class Place:
                     "CALLFLOWS_CONTROL_PASSWORD": PASSWORD,
                     "CALLFLOWS_DIAL_STRING": "sofia/gateway/carrier/{e164}",
                     "CALLFLOWS_DIALER_LEASE_S": str(LEASE_S),
+                    **more,
                 },
                 stdin=subprocess.DEVNULL,
                 stderr=(self.folder / f"dialer{len(self.dialers)}.log").open("wb"),
@@ -242,6 +245,36 @@ def test_a_campaign_over_real_sockets(place: Callable[..., Place]) -> None:
     assert there.dialers[0].poll() is None
     there.dialers[0].send_signal(signal.SIGTERM)
     assert there.dialers[0].wait(20) == 0
+
+
+def test_a_campaign_in_the_metrics_of_its_dialer(place: Callable[..., Place]) -> None:
+    """Who waits, who is talked with, what calls came to, and whether the switch is connected."""
+    there = place(12, lambda each: Reaction(after_s=SPEED * 60))
+    there.campaign(simultaneous=2, ring_s=120, retries="")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    first = port - BLOCKS["dialer"].start
+    there.start_dialer(CALLFLOWS_METRICS_LISTEN=f"127.0.0.1:{first}")
+
+    def shown(name: str) -> float | None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as scrape:
+                scrape.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                text = b"".join(iter(lambda: scrape.recv(65536), b"")).decode()
+        except OSError:
+            return None
+        lines = (line.rpartition(" ") for line in text.splitlines())
+        return next((float(value) for found, _, value in lines if found == name), None)
+
+    there.wait(lambda: shown("callflows_campaign_calls_active") == 2)
+    assert shown("callflows_campaign_numbers_pending") == 10
+    switch = f'{{switch="127.0.0.1:{there.control.server_port}"}}'
+    assert shown(f"callflows_switch_connected{switch}") == 1
+    campaigns.move(there.database, "all", "stop", there.house.clock.now())
+    there.wait(lambda: shown('callflows_campaign_calls_total{result="no_answer"}') == 2)
+    assert shown("callflows_campaign_calls_active") == 0
+    assert shown("callflows_campaign_numbers_pending") == 0
 
 
 def test_pause_and_stop_within_a_second(place: Callable[..., Place]) -> None:

@@ -1,6 +1,6 @@
 """conf/freeswitch, the apology script and the doctor on a real FreeSWITCH.
 
-Skipped, and said so, where there is none (see private_switch.py for how to name one).
+Skipped, and said so, where there is none (see tests/calls/freeswitch.py for how to name one).
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import wave
 from collections.abc import Iterator
 from pathlib import Path
 
-import private_switch
 import pytest
-from private_switch import PASSWORD, PrivateSwitch
 
 from billing import missed
 from callflows.config import Settings
 from cli.doctor import examine
 from esl_worker.frames import FrameReader
 from sounds import load_catalogue
+from tests.calls.freeswitch import BINARY_VARIABLE, PASSWORD, Freeswitch, find_binary
 
 
 class HangingUp:
@@ -84,32 +83,32 @@ def worker() -> Iterator[HangingUp]:
 
 
 @pytest.fixture(scope="module")
-def switch(tmp_path_factory, recordings, worker) -> Iterator[PrivateSwitch]:
+def binary() -> Path:
+    """The program."""
+    found = find_binary()
+    if found is None:
+        pytest.skip(f"no freeswitch in PATH or {BINARY_VARIABLE}: nothing was tried on a real one")
+    return found
+
+
+@pytest.fixture(scope="module")
+def switch(binary, tmp_path_factory, recordings, worker) -> Iterator[Freeswitch]:
     """One with a worker, whose payment system is always busy."""
-    if private_switch.binary() is None:
-        pytest.skip(
-            "no freeswitch in PATH or CALLFLOWS_TEST_FREESWITCH: "
-            "nothing was tried on a real FreeSWITCH"
-        )
-    folder = tmp_path_factory.mktemp("switch")
-    with PrivateSwitch(
-        folder,
-        callflows_workers=worker.address,
-        callflows_sounds_dir=str(recordings),
-        callflows_payment_route="error/USER_BUSY",
+    with Freeswitch(
+        binary,
+        tmp_path_factory.mktemp("switch"),
+        workers=worker.address,
+        sounds=recordings,
+        values={"callflows_payment_route": "error/USER_BUSY"},
     ) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, recordings) -> Iterator[PrivateSwitch]:
+def alone(binary, tmp_path_factory, recordings) -> Iterator[Freeswitch]:
     """One whose workers are all away."""
-    if private_switch.binary() is None:
-        pytest.skip("no freeswitch: nothing was tried on a real FreeSWITCH")
-    with PrivateSwitch(
-        tmp_path_factory.mktemp("alone"),
-        callflows_workers="127.0.0.1:1",
-        callflows_sounds_dir=str(recordings),
+    with Freeswitch(
+        binary, tmp_path_factory.mktemp("alone"), workers="127.0.0.1:1", sounds=recordings
     ) as running:
         yield running
 

@@ -181,6 +181,12 @@ def test_logging_in(house):
         ("api sched_hangup", response("-USAGE: [+]<time> <uuid> [<cause>]\n")),
         ("api uuid_dump nope", response("-ERR No such channel!\n")),
         ("api uuid_dump", response("-USAGE: <uuid> [format]\n")),
+        ("api uuid_setvar_multi", response("-USAGE: <uuid> <var>=<value>;<var>=<value>...\n")),
+        ("api uuid_setvar_multi nope", response("-ERR no reply\n")),
+        (
+            "api uuid_setvar_multi nope a=1",
+            response("-ERR No such channel!\n-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"),
+        ),
         ("api uuid_getvar nope x", response("-ERR No such channel!\n")),
         ("api nosuch", response("-ERR nosuch Command not found!\n")),
         ("api hupall", response("+OK hangup all channels with cause MANAGER_REQUEST\n")),
@@ -296,6 +302,64 @@ def test_an_origination_with_variables(house):
         assert wire.say(f"api uuid_break {wanted}") == response("+OK\n")
         assert wire.say(f"api uuid_exists {wanted}") == response("true")
         assert wire.say(f"api uuid_kill {wanted}") == response("+OK\n")
+
+
+SETVARS_USAGE = "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"
+
+
+@pytest.fixture(scope="module")
+def live(house) -> Iterator[str]:
+    """The id of a call that lasts."""
+    wanted = str(uuid.uuid4())
+    with Wire(house.port) as wire:
+        number = house.endpoint.format("answers")
+        wire.say(f"api originate {{origination_uuid={wanted}}}{number} &park()")
+        yield wanted
+        wire.say(f"api uuid_kill {wanted}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "said", "values"),
+    [
+        ("a=1;b=2;c=", "+OK\n", {"a": "1", "b": "2", "c": None}),
+        ("^^|a=1;2|b=x,y=z|c=^^;q", "+OK\n", {"a": "1;2", "b": "x,y=z", "c": "^^;q"}),
+        ("^^|a=  lead|b=trail  |c=", "+OK\n", {"a": "  lead", "b": "trail", "c": None}),
+        ("^^|a='|b=it's|c=1", "+OK\n", {"a": "|b=its", "b": None, "c": "1"}),
+        ("^^|a=a\\b|b=\\n|c=1\\|2", "+OK\n", {"a": "a\\b", "b": "\n", "c": "1|2"}),
+        ("^^|a=${uuid}|b=$${x}|c=$\\\\{x}", "+OK\n", {"a": None, "b": None, "c": None}),
+        ('^^|a=5$|b={"k":[1,2]}|c=~x', "+OK\n", {"a": "5$", "b": '{"k":[1,2]}', "c": "~x"}),
+        ("^^|a=%0Ab|b=سلام|c=#", "+OK\n", {"a": "%0Ab", "b": "سلام", "c": "#"}),
+        ("^^|a|b=1", "+OK\n", {"a": None, "b": "1"}),
+        ("^^|a=1||b=2", "-ERR No variable specified\n+OK\n", {"a": "1", "b": "2"}),
+        ("^^|=x", "-ERR No variable specified\n" + SETVARS_USAGE, {"a": None}),
+        ("^^ a=5 b='6 7'", "+OK\n", {"a": "5", "b": "6 7"}),
+        ("^^|", "+OK\n", {}),
+        ("  a=7  ", "+OK\n", {"a": "7"}),
+        ("", "-ERR no reply\n", {}),
+    ],
+)
+def test_several_variables_at_once(house, live, argument, said, values):
+    """Split as `multiset` does, and nothing is expanded: a value that holds a variable is refused.
+    After ^^ the delimiter is the sender's, so that a value may hold a semicolon."""
+    with Wire(house.port) as wire:
+        for name in "abc":
+            wire.say(f"api uuid_setvar {live} {name}")
+        assert wire.say(f"api uuid_setvar_multi {live} {argument}") == response(said)
+        for name, value in values.items():
+            got = wire.say(f"api uuid_getvar {live} {name}").partition(b"\n\n")[2].decode()
+            assert (name, got) == (name, "_undef_" if value is None else value)
+
+
+def test_sixty_four_variables_at_once(house, live):
+    """The last one's value holds all that come after it."""
+    pairs = "|".join(f"v{number}={number}" for number in range(70))
+    with Wire(house.port) as wire:
+        assert wire.say(f"api uuid_setvar_multi {live} ^^|{pairs}") == response("+OK\n")
+        assert wire.say(f"api uuid_getvar {live} v62") == response("62")
+        assert wire.say(f"api uuid_getvar {live} v63").endswith(
+            b"\n63|v64=64|v65=65|v66=66|v67=67|v68=68|v69=69"
+        )
+        assert wire.say(f"api uuid_getvar {live} v64") == response("_undef_")
 
 
 def test_an_id_in_use_is_dialled_all_the_same(house):

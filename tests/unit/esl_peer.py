@@ -17,6 +17,10 @@ LINGER = b"Content-Type: text/disconnect-notice\n" + (
 UUID = "cf43ed9d-f95a-4daa-93d2-14de65edab91"
 
 
+# The answer to an api command that succeeded.
+API_OK = b"Content-Type: api/response\nContent-Length: 4\n\n+OK\n"
+
+
 def static(block: bytes) -> bytes:
     """A recorded answer to connect, as the switch gives it in sync mode."""
     changed = block.replace(b"Socket-Mode: async", b"Socket-Mode: static")
@@ -59,7 +63,7 @@ class Peer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(10)
         self.sock.connect(("127.0.0.1", port))
-        self.reader = CommandReader(max_header=max_header)
+        self.reader = CommandReader(max_header=max_header, max_body=max_header)
         self.commands: list[CommandFrame] = []
         self.ended = False
 

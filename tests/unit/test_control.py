@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import gevent
 import pytest
 from inbound_peer import NOTICE, REJECTION, Listener, event, reply, response
+from prometheus_client import CollectorRegistry
 
 from esl_worker.control import Control, Timing
 from esl_worker.inbound import ControlLost, NoReply, NotConnected
 from esl_worker.live_calls import LiveCalls
+from esl_worker.metrics import SWITCH_ERRORS, SwitchMetrics
 from esl_worker.origination import CallEnd, OriginateResult, Origination
 
 # 5 s are 50 ms.
@@ -74,7 +76,58 @@ def accepted(command):
     return f"Content-Type: command/reply\nReply-Text: +OK Job-UUID: {job}\nJob-UUID: {job}\n\n"
 
 
+class Counted:
+    """What the metrics of one switch say."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        self.metrics = SwitchMetrics(self.registry)
+
+    def errors(self, switch):
+        values = {
+            kind: self.registry.get_sample_value(
+                "callflows_switch_errors_total", {"switch": switch, "kind": kind}
+            )
+            for kind in SWITCH_ERRORS
+        }
+        return {kind: value for kind, value in values.items() if value != 0}
+
+    def connected(self, switch):
+        return self.registry.get_sample_value("callflows_switch_connected", {"switch": switch})
+
+
 # Connecting.
+
+
+def test_a_connection_and_what_becomes_of_it_are_metrics(listener):
+    """Connected or not at each scrape; what was lost, and a restart, are counted by kind."""
+    counted, switch = Counted(), f"127.0.0.1:{listener.port}"
+    with connected(listener, metrics=counted.metrics) as (made, line):
+        assert counted.connected(switch) == 1
+        assert counted.errors(switch) == {}
+        line.sock.close()
+        eventually(lambda: counted.connected(switch) == 0)
+        assert counted.errors(switch) == {"lost": 1}
+        listener.accept().subscribed("core-2")
+        assert made.wait_connected(5)
+        assert counted.errors(switch) == {"lost": 1, "restarted": 1}
+    assert counted.connected(switch) == 0
+    # Stopped by us: that is no error.
+    assert counted.errors(switch) == {"lost": 1, "restarted": 1}
+
+
+def test_tries_that_fail_are_counted(listener):
+    """Nobody there, and refused, are two things."""
+    counted = Counted()
+    listener.sock.close()
+    with control(listener, QUICK, metrics=counted.metrics):
+        switch = f"127.0.0.1:{listener.port}"
+        eventually(lambda: counted.errors(switch).get("unreachable", 0) >= 2)
+        assert counted.connected(switch) == 0
+    with Listener() as other, control(other, metrics=counted.metrics):
+        other.accept().send(REJECTION)
+        switch = f"127.0.0.1:{other.port}"
+        eventually(lambda: counted.errors(switch) == {"refused": 1})
 
 
 def test_nothing_is_sent_while_there_is_no_connection(listener):

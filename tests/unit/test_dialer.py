@@ -12,15 +12,19 @@ from pathlib import Path
 
 import gevent
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
-from billing import campaigns
+from billing import campaigns, cdrs
 from billing.calendars import Calendars
+from billing.cdr_document import Cdr
 from billing.database import Database
 from billing.dialling import Dialling
 from billing.errors import Unavailable
+from billing.retry_rules import RESULTS
 from billing.schema import campaign_calls
 from esl_worker.dialer import Dialer, Timing
+from esl_worker.metrics import CampaignMetrics
 from esl_worker.originator import Fate, Originator, Outgoing
 from tests.campaign_house import House, number
 from tests.fake_switch import FakeSwitch, FastClock, Subscriber
@@ -72,8 +76,9 @@ class Place:
             options.get("dialling", dialling),  # type: ignore[arg-type]
             options.get("switches", self.switches),  # type: ignore[arg-type]
             self.clock,
-            timing=TIMING,
+            timing=options.get("timing", TIMING),  # type: ignore[arg-type]
             speed=SPEED,
+            metrics=options.get("metrics"),  # type: ignore[arg-type]
         )
 
     def run(self, dialer: Dialer | None = None) -> Dialer:
@@ -254,6 +259,78 @@ def test_calls_lost_from_sight_are_asked_for(place: Callable[..., Place]) -> Non
         number(0): ["heard"], number(1): ["heard"], number(2): ["unknown"], number(3): ["unknown"],
     }  # fmt: skip
     assert len(blind.starts) == 4
+
+
+def recorded(call_id: str, now: datetime, cause: str, *, answered: bool = False) -> Cdr:
+    """The switch's record of a call that ends now."""
+    return Cdr(
+        uuid=call_id, core_uuid="core", leg="a", switch="switch0", direction="outbound",
+        caller=None, dialled=None, started_at=now, answered_at=now if answered else None,
+        ended_at=now, billsec=0, hangup_cause=cause, hung_up_by=None, flow=None, offered=answered,
+        handovers=(), raw="{}", digest=call_id,
+    )  # fmt: skip
+
+
+def test_records_tell_what_nobody_watched(place: Callable[..., Place]) -> None:
+    """The dialer died while telephones rang: the switch's call records say what the calls came
+    to, also one that comes a little late; without one nothing is known. What a conversation wrote
+    comes before its record."""
+    there = place(5, lambda e164, times: ANSWERS if int(e164[-1]) == 4 else SILENT)
+    switch, database = there.switches[0], there.house.database
+    there.house.campaign(retries="", simultaneous=5)
+    dead = there.house.dialling("dead", lease_s=SHORT_LEASE_S)
+    (campaign,) = campaigns.listed(database)
+    calls = {}
+    for dial in dead.claim(campaign, switch.name, there.clock.now()).dials:
+        calls[dial.number] = dial.call_id
+        switch.place(
+            Outgoing(dial.call_id, dial.number, "2000", 30), lambda _: None, lambda _: None
+        )
+    assert len(calls) == 5
+
+    def record(place: int, cause: str, *, answered: bool = False) -> None:
+        now = there.clock.now()
+        cdrs.store(database, recorded(calls[number(place)], now, cause, answered=answered), now)
+
+    there.until(lambda: switch.live == 0)
+    record(0, "USER_BUSY")
+    record(1, "NORMAL_CLEARING", answered=True)
+    record(4, "NORMAL_CLEARING", answered=True)
+    registry = CollectorRegistry()
+    there.run(there.dialer(metrics=CampaignMetrics(registry)))
+    there.until(lambda: there.house.calls()[number(0)] == ["busy"])
+    assert there.house.calls()[number(2)] == [None]
+    record(2, "CALL_REJECTED")
+    there.until(there.finished)
+    assert there.house.calls() == {
+        number(0): ["busy"],
+        number(1): ["failed"],
+        number(2): ["rejected"],
+        number(3): ["unknown"],
+        number(4): ["heard"],
+    }
+    counted = {
+        result: registry.get_sample_value("callflows_campaign_calls_total", {"result": result})
+        for result in RESULTS
+    }
+    assert {result: count for result, count in counted.items() if count} == {
+        "busy": 1, "failed": 1, "rejected": 1, "unknown": 1, "heard": 1,
+    }  # fmt: skip
+
+
+def test_a_record_is_believed_while_its_switch_is_away(place: Callable[..., Place]) -> None:
+    """A call with a record is over, whoever cannot be asked."""
+    there = place(1, lambda e164, times: SILENT)
+    there.house.campaign(retries="")
+    dead = there.house.dialling("dead", lease_s=SHORT_LEASE_S)
+    (campaign,) = campaigns.listed(there.house.database)
+    (dial,) = dead.claim(campaign, there.switches[0].name, there.clock.now()).dials
+    there.switches[0].away, there.switches[0].ready = True, False
+    now = there.clock.now()
+    cdrs.store(there.house.database, recorded(dial.call_id, now, "NO_ANSWER"), now)
+    there.run()
+    there.until(there.finished)
+    assert there.house.calls() == {number(0): ["no_answer"]}
 
 
 def test_a_calendar_that_ends_pauses_the_campaign(

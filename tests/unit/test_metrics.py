@@ -24,7 +24,14 @@ from billing.errors import Unavailable
 from billing.outbox import Job
 from cli.metrics import BLOCKS
 from esl_worker.call import FreeSwitchChannel
-from esl_worker.metrics import ERRORS, OUTCOMES, CampaignMetrics, WorkerMetrics
+from esl_worker.metrics import (
+    ERRORS,
+    OUTCOMES,
+    SWITCH_ERRORS,
+    CampaignMetrics,
+    SwitchMetrics,
+    WorkerMetrics,
+)
 from esl_worker.server import WorkerServer
 from esl_worker.session import ConnectionLost, ReplyTimeout
 from gateways.errors import Permanent, Temporary
@@ -48,6 +55,7 @@ def registry(database: Database, clock: FixedClock) -> CollectorRegistry:
     """Every metric of every process, in one registry."""
     registry = CollectorRegistry()
     WorkerMetrics(registry).state("bill", "menu", 1.0)
+    SwitchMetrics(registry).watch("switch:8021", lambda: True)
     CampaignMetrics(registry)
     JobMetrics(registry).tried("sms", "sms.bill", "done", 0.1)
     WebMetrics(registry)
@@ -111,6 +119,8 @@ def test_label_values_that_are_asked_for_exist(registry: CollectorRegistry) -> N
             ), (name, label)
             if name == "callflows_calls_total":
                 assert value in OUTCOMES
+            if name == "callflows_switch_errors_total":
+                assert value in SWITCH_ERRORS
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -145,6 +155,22 @@ def test_alert_rules_are_whole() -> None:
         assert set(rule["annotations"]) == {"summary", "action"}
 
 
+def test_the_example_scrapes_every_port_a_worker_may_take() -> None:
+    """Several worker processes take the ports of their block in turn, and others in a reload; a
+    port where none listens is no process that is down."""
+    example = yaml.safe_load((ROOT / "conf/prometheus/prometheus.yml").read_text())
+    (job,) = example["scrape_configs"]
+    ports = {
+        group["labels"]["part"]: [int(target.rpartition(":")[2]) for target in group["targets"]]
+        for group in job["static_configs"]
+    }
+    assert ports["worker"] == [9464 + offset for offset in BLOCKS["worker"]]
+    for part, each in ports.items():
+        assert {port - 9464 for port in each} <= set(BLOCKS[part])
+    rules = (ROOT / "conf/prometheus/alerts.yml").read_text()
+    assert re.findall(r"\bup\{.*\}", rules) == ['up{job="callflows",part!="worker"}']
+
+
 def test_the_dashboard_can_be_imported() -> None:
     """Data source as an input, ids apart, panels beside each other within the grid, rows."""
     dashboard = json.loads((ROOT / "conf/grafana/callflows.json").read_text())
@@ -160,7 +186,7 @@ def test_the_dashboard_can_be_imported() -> None:
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) == 23
     rows = [panel["title"] for panel in panels if panel["type"] == "row"]
-    for title in ("Calls", "Latency", "Queues", "Campaign", "Call records"):
+    for title in ("Calls", "Latency", "Switches", "Queues", "Campaign", "Call records"):
         assert title in rows
     for panel in panels:
         if panel["type"] != "row":
@@ -175,7 +201,7 @@ class _Session:
     def __init__(self) -> None:
         self.fault: BaseException | None = None
 
-    def exchange(self, commands, *, timeout_s):
+    def exchange(self, commands, *, timeout_s, **_watching):
         if self.fault is not None:
             raise self.fault
         return [reply()]

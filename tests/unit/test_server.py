@@ -1,9 +1,11 @@
 """The worker's server: admission, draining, and calls that end only themselves."""
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import gevent
@@ -12,6 +14,7 @@ import gevent.socket
 import pytest
 from esl_peer import NOTICE, UUID, Peer, reply
 
+from esl_worker.crew import UNEVEN, Room
 from esl_worker.server import WorkerServer
 from esl_worker.session import Session
 
@@ -208,3 +211,112 @@ def test_a_listening_socket_may_be_handed_in(servers):
     with call(server) as peer:
         peer.connected()
         assert served.wait(5)
+
+
+class Brother:
+    """A process's view of the room that all have."""
+
+    def __init__(self, room: Room, number: int) -> None:
+        self._room, self._number = room, number
+
+    def tell(self, free: int) -> None:
+        self._room.tell(self._number, free)
+
+    def roomier(self, free: int) -> bool:
+        return self._room.roomier(self._number, free)
+
+
+@pytest.fixture
+def brothers(servers):
+    """Two servers on one socket, as two processes have it, with room for so many calls."""
+
+    def start(first: int, second: int) -> list[WorkerServer]:
+        listener = gevent.socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        shared = gevent.socket.socket(fileno=os.dup(listener.fileno()))
+        room = Room(2)
+        for number, (places, sock) in enumerate(((first, listener), (second, shared))):
+            server = WorkerServer(
+                sock,
+                lambda session: session.wait(30),
+                max_calls=places,
+                siblings=Brother(room, number),
+            )
+            server.start()
+            servers.append(server)
+        return servers
+
+    return start
+
+
+def test_a_full_worker_leaves_calls_to_its_siblings(brothers):
+    """No call is refused as long as any process has room; then each is, soon and cleanly, and
+    those that run are untouched; a freed place is taken again."""
+    small, large = brothers(1, 3)
+    with ExitStack() as stack:
+        peers = [stack.enter_context(call(small)) for _ in range(4)]
+        for peer in peers:
+            peer.connected()
+        until(lambda: (small.active, large.active) == (1, 3))
+        assert small.refused + large.refused == 0
+        for _ in range(3):
+            with call(small) as refused:
+                assert refused.closed_by_worker()
+        assert small.refused + large.refused == 3
+        assert (small.active, large.active) == (1, 3)
+        peers[0].send(NOTICE)
+        assert peers[0].closed_by_worker()
+        until(lambda: small.active + large.active == 3)
+        with call(small) as again:
+            again.connected()
+            until(lambda: small.active + large.active == 4)
+
+
+def test_calls_are_spread_over_the_workers(brothers):
+    """A worker that is first each time does not take all: nobody has many more than another."""
+    first, second = brothers(100, 100)
+    with ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(call(first)).connected()
+        until(lambda: first.active + second.active == 60)
+        assert abs(first.active - second.active) <= 2 * UNEVEN
+
+
+def test_a_worker_that_hangs_does_not_slow_the_others_down(brothers):
+    """It has more room, as it was, and takes nobody: after a first look the others take all."""
+    lively, hung = brothers(100, 100)
+    hung.stop_accepting()
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(call(lively)).connected()
+        assert lively.active == 60
+    assert time.monotonic() - begun < 3
+
+
+def test_room_that_is_only_said_to_be_there_does_not_hold_calls_for_ever(brothers):
+    """A brother that has died with room left takes nobody: after a moment the call is refused."""
+    full, dead = brothers(1, 1)
+    dead.stop_accepting()
+    with call(full) as first:
+        first.connected()
+        begun = time.monotonic()
+        with call(full) as second:
+            assert second.closed_by_worker()
+        assert 0.5 < time.monotonic() - begun < 5
+        assert full.refused == 1
+
+
+def test_a_worker_that_stands_back_can_be_drained(brothers):
+    """Stopping in the moment in which it leaves a call to its siblings is no error."""
+    full, dead = brothers(1, 1)
+    dead.stop_accepting()
+    with call(full) as first:
+        first.connected()
+        with call(full):
+            until(lambda: full._standing_back is not None)
+            full.close()
+            assert full._standing_back is None
+            first.send(NOTICE)
+            until(lambda: full.active == 0)

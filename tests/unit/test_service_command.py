@@ -19,10 +19,13 @@ from billing.clock import FixedClock
 from billing.database import Database
 from billing.premium.answers import Answers
 from billing.premium.book import ServiceBook
+from callflows.config import Settings
 from callflows.trees.services import check_service
 from callflows.trees.yaml_file import read_yaml
+from cli.checks import HouseChecks
+from cli.findings import Finding
 from cli.main import command
-from sounds import Library, wav
+from sounds import Library, load_catalogue, wav
 from tests.service_house import NUMBER, ZONE, service
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +125,28 @@ def test_a_providers_own_recordings(run: Run, tmp_path: Path) -> None:
     (given / "en" / "name.wav").write_bytes(b"no sound")
     done = run("service", "submit", written(tmp_path), "--recordings", str(given), code=1)
     assert "en/name.wav: not a PCM WAV file" in done.output
+
+
+def test_another_machine_builds_what_it_lacks(run: Run, tmp_path: Path) -> None:
+    """The doctor names missing recordings of published services; one command makes them."""
+    settings = Settings(state_dir=tmp_path, worker_listen="127.0.0.1:1", web_listen="127.0.0.1:2")
+
+    def found() -> Finding:
+        checks = HouseChecks(settings, load_catalogue())
+        return next(each for each in checks.run() if each.subject == "services' recordings")
+
+    assert found().state == "pass"
+    hafez(run)
+    run("service", "submit", written(tmp_path))
+    run("service", "approve", NUMBER)
+    assert found().state == "pass"
+    folder = tmp_path / "sounds" / "services"
+    shutil.rmtree(folder / NUMBER / "1" / "ru")
+    assert found().state == "FAIL"
+    assert f"2 missing in {tmp_path / 'sounds'}" in found().text
+    assert "2 recordings built" in run("service", "sounds").output
+    assert found().state == "pass"
+    assert "0 recordings built" in run("service", "sounds").output
 
 
 def test_a_refusal_needs_a_reason(run: Run, tmp_path: Path) -> None:

@@ -11,7 +11,17 @@ import captures
 import gevent
 import gevent.socket
 import pytest
-from esl_peer import ASYNC_ANSWER, CONNECT_ANSWER, LINGER, NOTICE, UUID, event, reply, static
+from esl_peer import (
+    API_OK,
+    ASYNC_ANSWER,
+    CONNECT_ANSWER,
+    LINGER,
+    NOTICE,
+    UUID,
+    event,
+    reply,
+    static,
+)
 from greenswitch.esl import ESLProtocol, OutboundSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,9 +37,9 @@ from esl_worker.session import (
     TruncatedValue,
     execute_command,
     getvar_command,
-    multiset_command,
     positional,
     safe_variable_value,
+    setvars_command,
     variable_of,
 )
 
@@ -58,7 +68,7 @@ class Switch:
             assert data, "the session closed"
             for command in self.reader.feed(data):
                 app = command.headers.get("execute-app-name")
-                argument = command.headers.get("execute-app-arg", "")
+                argument = command.headers.get("execute-app-arg") or command.body.decode()
                 found.append(f"{app} {argument}".strip() if app else command.command)
         return found
 
@@ -135,6 +145,7 @@ def test_takeover_sees_the_answered_call_and_its_variables():
     ("answer", "reason"),
     [
         (ASYNC_ANSWER, "async"),
+        (CONNECT_ANSWER.replace(b"Control: full", b"Control: single-channel"), "without full"),
         (reply(), "no channel data"),
         (CONNECT_ANSWER.replace(b"\nUnique-ID: ", b"\nOther: "), "no call id"),
         (CONNECT_ANSWER.replace(b"\nUnique-ID: ", b"\nUnique-ID: a%0Ab"), "no call id"),
@@ -184,29 +195,44 @@ def test_connect_has_a_time_limit_that_dripping_bytes_do_not_extend():
 
 def test_commands_go_out_in_one_piece_and_answers_come_in_order(switch):
     """Pipelining: one write, answers matched by order, whatever their chunks."""
-    said = reply() + reply("+OK played") + reply("1250")
+    said = API_OK + reply("+OK played") + reply("1250")
     answering = gevent.spawn(
         lambda: [gevent.sleep(0) or switch.sock.sendall(bytes([byte])) for byte in said]
     )
     replies = switch.session.exchange(
-        [multiset_command({"a": "1"}), execute_command("playback", "x.wav"), getvar_command("c")]
+        [
+            setvars_command(UUID, {"a": "1"}),
+            execute_command("playback", "x.wav"),
+            getvar_command("c"),
+        ]
     )
     answering.join()
-    assert [answer.text for answer in replies] == ["+OK", "+OK played", "1250"]
+    assert [answer.text for answer in replies] == ["+OK\n", "+OK played", "1250"]
     assert not any(answer.failed for answer in replies)
-    assert switch.heard(3) == ["multiset ^^|a=1", "playback x.wav", "getvar c"]
+    assert switch.heard(3) == [f"api uuid_setvar_multi {UUID} ^^|a=1", "playback x.wav", "getvar c"]
 
 
 def test_sendmsg_is_framed_as_freeswitch_parses_it():
-    """The bytes of an execute command are those of capture 01, without Event-UUID."""
-    recorded = next(r.data for r in captures.records("01") if b"menu.wav" in r.data).decode()
-    argument = recorded.split("execute-app-arg: ")[1].split("\n")[0]
-    assert execute_command("play_and_get_digits", argument).decode() == recorded.replace(
-        "Event-UUID: app-0003\n", ""
+    """Name, argument and the end of the command; without an argument there is no such header."""
+    assert execute_command("playback", "fa/menu/pay.wav") == (
+        b"sendmsg\ncall-command: execute\nexecute-app-name: playback\n"
+        b"execute-app-arg: fa/menu/pay.wav\n\n"
     )
     assert execute_command("answer") == b"sendmsg\ncall-command: execute\n" + (
         b"execute-app-name: answer\n\n"
     )
+
+
+def test_a_longer_argument_is_a_body():
+    """The switch reads headers byte by byte, and a body in one go. The length is that of the
+    bytes."""
+    argument = "1 1 1 7000 none سلام/pay.wav silence_stream://1 choice [0-9*#]+ 4000"
+    head, _, body = execute_command("play_and_get_digits", argument).partition(b"\n\n")
+    assert head == (
+        b"sendmsg\ncall-command: execute\nexecute-app-name: play_and_get_digits\n"
+        b"content-type: text/plain\ncontent-length: %d" % len(argument.encode())
+    )
+    assert body == argument.encode()
 
 
 def test_long_arguments_pass_whole(switch):
@@ -523,9 +549,9 @@ def test_an_argument_cannot_become_a_command(bad):
     with pytest.raises(ValueError, match="variable name"):
         getvar_command(bad)
     with pytest.raises(ValueError, match="state"):
-        multiset_command({"state": bad})
+        setvars_command(UUID, {"state": bad})
     with pytest.raises(ValueError, match="variable name"):
-        multiset_command({bad: "1"})
+        setvars_command(UUID, {bad: "1"})
 
 
 @pytest.mark.parametrize("bad", [None, 5, b"x"])
@@ -536,7 +562,7 @@ def test_what_is_no_text_is_no_argument(bad):
     with pytest.raises(ValueError, match="app must be text"):
         execute_command(bad)
     with pytest.raises(ValueError, match="state must be text"):
-        multiset_command({"state": bad})
+        setvars_command(UUID, {"state": bad})
 
 
 CHANGED = [
@@ -552,35 +578,44 @@ def test_text_that_the_switch_would_change_is_no_value(value):
         safe_variable_value(value, "place")
     assert value not in str(caught.value)
     with pytest.raises(ValueError, match=r"^place "):
-        multiset_command({"place": value})
+        setvars_command(UUID, {"place": value})
 
 
-@pytest.mark.parametrize("value", ["", "menu", '{"tries":2,"a":[1,"b"]}', "سلام", "5$", "a=b,c:d"])
+@pytest.mark.parametrize(
+    "value", ["", "menu", '{"tries":2,"a":[1,"b"]}', "سلام", "5$", "a=b;c,d", "^^;", "%0A"]
+)
 def test_text_that_the_switch_keeps_passes(value):
-    """JSON, Persian, signs without meaning to multiset: unchanged. Empty unsets."""
+    """JSON, Persian, signs without meaning at the delimiter: unchanged. Empty unsets."""
     assert safe_variable_value(value) == value
-    argument = multiset_command({"a": value, "b": "2"}).decode().split("execute-app-arg: ")[1]
-    assert argument == f"^^|a={value}|b=2\n\n"
+    command = setvars_command(UUID, {"a": value, "b": "2"}).decode()
+    assert command == f"api uuid_setvar_multi {UUID} ^^|a={value}|b=2\n\n"
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), st.text(), min_size=1))
-def test_multiset_is_split_back_into_what_was_set(variables):
+def test_variables_are_split_back_into_what_was_set(variables):
     """Any variables that are taken come apart at the delimiter into exactly themselves."""
     try:
-        command = multiset_command(variables)
+        command = setvars_command(UUID, variables)
     except ValueError:
         return
     assert command.count(b"\n\n") == 1
-    argument = command.decode().removesuffix("\n\n").split("execute-app-arg: ^^|", 1)[1]
+    argument = command.decode().removesuffix("\n\n").split(f"{UUID} ^^|", 1)[1]
     assert dict(piece.split("=", 1) for piece in argument.split("|")) == variables
 
 
-def test_multiset_has_a_limit():
-    """FreeSWITCH splits into 256 pieces at most and would drop the rest."""
-    with pytest.raises(ValueError, match="1 to 200"):
-        multiset_command({})
-    with pytest.raises(ValueError, match="1 to 200"):
-        multiset_command({f"v{n}": "1" for n in range(201)})
+def test_variables_at_once_have_a_limit():
+    """FreeSWITCH splits into 64 pieces at most; the last one's value would hold the rest."""
+    with pytest.raises(ValueError, match="1 to 60"):
+        setvars_command(UUID, {})
+    with pytest.raises(ValueError, match="1 to 60"):
+        setvars_command(UUID, {f"v{n}": "1" for n in range(61)})
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a\nb", "x" * 129])
+def test_variables_are_set_on_one_call(bad):
+    """A blank in the call's id would make its rest a variable; a line break, a command."""
+    with pytest.raises(ValueError, match="id of a call"):
+        setvars_command(bad, {"a": "1"})
 
 
 @pytest.mark.parametrize("bad", [None, "", " ", "a b", "a\u3000b", "a\n"])
@@ -697,11 +732,11 @@ def test_logs_and_reprs_show_no_number(switch, caplog):
 COST = """
 import sys, time
 import gevent
-from test_session import Switch, execute_command, getvar_command, multiset_command, reply, NOTICE
-from esl_peer import CONNECT_ANSWER
+from test_session import Switch, execute_command, getvar_command, setvars_command
+from esl_peer import API_OK, CONNECT_ANSWER, NOTICE, UUID, reply
 
 ASK = "1 1 1 5000 # file_string://fa/menu/pay.wav!fa/menu/sms.wav silence_stream://10 c \\\\d 2000"
-STEP = reply() * 2 + reply("1")
+STEP = API_OK + reply() + reply("1")
 
 
 def call():
@@ -711,7 +746,7 @@ def call():
     for number in range(5):
         place = {"cf_flow": "bill", "cf_state": f"menu{number}"}
         ask = execute_command("play_and_get_digits", ASK)
-        commands = [multiset_command(place), ask, getvar_command("c")]
+        commands = [setvars_command(UUID, place), ask, getvar_command("c")]
         switch.answers_to(STEP, lambda session: session.exchange(commands))
     switch.answers_to(reply() + NOTICE, lambda session: session.hangup())
     switch.sock.close()

@@ -198,12 +198,16 @@ def test_the_first_extension_that_matches_the_whole_number_counts() -> None:
 
 
 def test_the_service_dialplan_has_takeover_and_apology() -> None:
-    """Workers in order, twice; then an apology and a hangup."""
+    """Workers in order, four times with pauses; then an apology and a hangup."""
     plan = service_dialplan(["10.0.0.1:9040", "10.0.0.2:9040"], apology="sorry.wav")
     found = plan.find("public", "2000")
     assert found is not None
     assert [tuple(action) for action in found[0].actions] == [
         ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
+        ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
+        ("sleep", "1000"),
+        ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
+        ("sleep", "2000"),
         ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
         ("answer", ""),
         ("playback", "sorry.wav"),
