@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from billing.cdr_document import Cdr
 from billing.schema import cdrs
@@ -14,6 +14,13 @@ from billing.schema import cdrs
 Interval = tuple[datetime, datetime]
 
 _NOTHING = timedelta(0)
+
+_OWN = (
+    select(cdrs.c.started_at, cdrs.c.answered_at, cdrs.c.ended_at)
+    .where(cdrs.c.uuid == bindparam("call"))
+    .order_by(cdrs.c.received_at)
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +55,7 @@ class Legs:
 
 def legs(conn: Connection, call_id: str) -> Legs | None:
     """Return what is recorded of a call; None: the record of the caller's leg is not there."""
-    own = conn.execute(
-        select(cdrs.c.started_at, cdrs.c.answered_at, cdrs.c.ended_at)
-        .where(cdrs.c.uuid == call_id)
-        .order_by(cdrs.c.received_at)
-        .limit(1)
-    ).one_or_none()
+    own = conn.execute(_OWN, {"call": call_id}).one_or_none()
     if own is None:
         return None
     # A far leg's record names the call it belongs to, in the text as it is kept.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, exists, literal, select, update
+from sqlalchemy import Connection, bindparam, exists, literal, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -45,6 +45,15 @@ RULE = "cdr_difference"
 
 _CALL = premium_calls.c
 _LONGEST_REASON = 300
+
+_LOCK = (
+    update(premium_calls)
+    .where(_CALL.call_id == bindparam("by_call"))
+    .values(cdr_seconds=_CALL.cdr_seconds)
+    .returning(
+        _CALL.line, _CALL.consent, _CALL.connected_at, _CALL.seconds, _CALL.status, _CALL.reason
+    )
+)
 
 
 class NotParked(BillingError, LookupError):
@@ -97,19 +106,7 @@ def check(conn: Connection, call_id: str, now: datetime, tolerance: timedelta) -
     """
     # Said first, and of any call, so that the end of the call and its record cannot miss each
     # other: whoever comes second sees what the first has written.
-    call = conn.execute(
-        update(premium_calls)
-        .where(_CALL.call_id == call_id)
-        .values(cdr_seconds=_CALL.cdr_seconds)
-        .returning(
-            _CALL.line,
-            _CALL.consent,
-            _CALL.connected_at,
-            _CALL.seconds,
-            _CALL.status,
-            _CALL.reason,
-        )
-    ).one_or_none()
+    call = conn.execute(_LOCK, {"by_call": call_id}).one_or_none()
     if call is None or call.status not in ("charged", "parked"):
         return None
     legs = call_records.legs(conn, call_id)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, case, literal, select, update
+from sqlalchemy import Connection, and_, bindparam, case, literal_column, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -30,6 +30,7 @@ from billing.premium.consents import Consent, by_id
 from billing.premium.credit import Credit
 from billing.premium.schema import premium_calls, reservations
 from billing.premium.slices import Grant, Refused, Slices
+from billing.schema import Instant
 
 __all__ = [
     "LONGEST_CALL_S",
@@ -58,6 +59,42 @@ _SWEPT_AT_ONCE = 500
 _CLOCK_PUT_BACK = timedelta(seconds=10)
 _SECOND = timedelta(seconds=1)
 _CALL = premium_calls.c
+
+
+def _at(name: str) -> Any:
+    return bindparam(name, type_=Instant())
+
+
+_THIS: Any = _CALL.call_id == bindparam("by_call")
+_MOMENT = _at("moment")
+_FROM_BEGIN = case((_CALL.begun_at > _MOMENT, _CALL.begun_at), else_=_MOMENT)
+_SEEN = and_(_CALL.status == literal_column("'connected'"), _CALL.seen_at < _MOMENT)
+
+_BEGIN = insert(premium_calls).on_conflict_do_nothing(index_elements=[_CALL.call_id])
+# Changes nothing: the call is locked until the end of the transaction, and read as it is then.
+_LOCK = update(premium_calls).where(_THIS).values(status=_CALL.status).returning(*_CALL)
+_CONNECT = (
+    update(premium_calls)
+    .where(_THIS, _CALL.status == literal_column("'begun'"))
+    .values(status="connected", connected_at=_FROM_BEGIN, seen_at=_FROM_BEGIN)
+)
+_SEE = (
+    update(premium_calls)
+    .where(_THIS)
+    .values(seen_at=case((_SEEN, _MOMENT), else_=_CALL.seen_at))
+    .returning(*_CALL)
+)
+_END = (
+    update(premium_calls)
+    .where(_THIS, _CALL.status == bindparam("by_status"))
+    .values(
+        status=bindparam("outcome"),
+        ended_at=_at("end"),
+        seconds=bindparam("used"),
+        amount=bindparam("cost"),
+        reason=bindparam("why"),
+    )
+)
 
 
 class UnknownCall(BillingError, LookupError):
@@ -149,24 +186,23 @@ class Charging:
 
         def work(conn: Connection) -> Grant | Refused:
             now = self._clock.now()
-            call = self._touched(conn, call_id, None)
+            call = _locked(conn, call_id)
             if call is not None:
                 return self._begun_again(conn, call, now)
             grant = self._slices.begin(conn, consent, approval_id, now, now + self._waiting)
             if isinstance(grant, Refused):
                 return grant
             conn.execute(
-                insert(premium_calls)
-                .values(
-                    call_id=call_id,
-                    line=line,
-                    service=service_id,
-                    consent=consent.id,
-                    caller=caller,
-                    status="begun",
-                    begun_at=now,
-                )
-                .on_conflict_do_nothing(index_elements=[_CALL.call_id])
+                _BEGIN,
+                {
+                    "call_id": call_id,
+                    "line": line,
+                    "service": service_id,
+                    "consent": consent.id,
+                    "caller": caller,
+                    "status": "begun",
+                    "begun_at": now,
+                },
             )
             return grant
 
@@ -185,7 +221,7 @@ class Charging:
         """
 
         def work(conn: Connection) -> Grant | Refused:
-            call = self._touched(conn, call_id, None)
+            call = _locked(conn, call_id)
             if call is None:
                 raise UnknownCall(f"call {call_id} was not begun")
             return self._begun_again(conn, call, self._clock.now())
@@ -205,18 +241,8 @@ class Charging:
 
         def work(conn: Connection) -> Grant:
             now = self._clock.now()
-            begun_at = _CALL.begun_at
-            # Nothing costs before it was reserved, nor in the future.
-            earliest = min(at, now)
-            moment = case(
-                (begun_at > literal(earliest, begun_at.type), begun_at),
-                else_=literal(earliest, begun_at.type),
-            )
-            conn.execute(
-                update(premium_calls)
-                .where(_CALL.call_id == call_id, _CALL.status == "begun")
-                .values(status="connected", connected_at=moment, seen_at=moment)
-            )
+            # Nothing costs in the future, nor (see the statement) before it was reserved.
+            conn.execute(_CONNECT, {"by_call": call_id, "moment": min(at, now)})
             return self._covered(conn, call_id, now)
 
         return self._database.write(work)
@@ -300,7 +326,7 @@ class Charging:
         ]
 
     def _swept(self, conn: Connection, call_id: str, now: datetime) -> bool:
-        call = self._touched(conn, call_id, None)
+        call = _locked(conn, call_id)
         held = self._credit.find(conn, call_id)
         if held is None or held.status != "open" or held.expires_at > now:
             # Somebody has said something meanwhile.
@@ -316,16 +342,6 @@ class Charging:
 
     # ---------------------------------------------------------------------------------------------
 
-    def _touched(self, conn: Connection, call_id: str, seen_at: datetime | None) -> Any | None:
-        """The call, locked until the end of the transaction: who else writes to it waits."""
-        seen = _CALL.seen_at if seen_at is None else _later(_CALL.seen_at, seen_at)
-        return conn.execute(
-            update(premium_calls)
-            .where(_CALL.call_id == call_id)
-            .values(seen_at=case((_CALL.status == "connected", seen), else_=_CALL.seen_at))
-            .returning(*premium_calls.c)
-        ).one_or_none()
-
     def _begun_again(self, conn: Connection, call: Any, now: datetime) -> Grant | Refused:
         if call.status == "connected":
             return self._covered(conn, call.call_id, now)
@@ -337,7 +353,7 @@ class Charging:
 
     def _covered(self, conn: Connection, call_id: str, now: datetime) -> Grant:
         """Reserve ahead for a connected call; 0 seconds for one that is over."""
-        call = self._touched(conn, call_id, now)
+        call = conn.execute(_SEE, {"by_call": call_id, "moment": now}).one_or_none()
         if call is None:
             raise UnknownCall(f"call {call_id} was not begun")
         held = self._credit.find(conn, call_id)
@@ -349,7 +365,7 @@ class Charging:
     def _end(
         self, conn: Connection, call_id: str, at: datetime, now: datetime, reason: str
     ) -> Charged:
-        call = self._touched(conn, call_id, None)
+        call = _locked(conn, call_id)
         if call is None:
             raise UnknownCall(f"call {call_id} was not begun")
         if call.status not in ("begun", "connected"):
@@ -376,15 +392,16 @@ class Charging:
         else:
             self._credit.release(conn, call_id, now)
         conn.execute(
-            update(premium_calls)
-            .where(_CALL.call_id == call_id, _CALL.status == call.status)
-            .values(
-                status="charged" if amount else "free",
-                ended_at=end,
-                seconds=seconds,
-                amount=amount,
-                reason=None if amount else reason,
-            )
+            _END,
+            {
+                "by_call": call_id,
+                "by_status": call.status,
+                "outcome": "charged" if amount else "free",
+                "end": end,
+                "used": seconds,
+                "cost": amount,
+                "why": None if amount else reason,
+            },
         )
         if amount:
             outbox.put(
@@ -435,6 +452,5 @@ def standing(conn: Connection, call_id: str) -> Standing | None:
     )
 
 
-def _later(column: Any, moment: datetime) -> Any:
-    bound = literal(moment, column.type)
-    return case((column > bound, column), else_=bound)
+def _locked(conn: Connection, call_id: str) -> Any | None:
+    return conn.execute(_LOCK, {"by_call": call_id}).one_or_none()

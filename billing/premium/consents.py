@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -32,6 +32,27 @@ GENESIS = "0" * 64
 """What stands before the first consent of a line."""
 
 _BATCH = 1000
+
+_OF_CALL = select(consents).where(consents.c.call_id == bindparam("call"))
+_BY_ID = select(consents).where(consents.c.id == bindparam("consent"))
+_CHAIN = select(consent_chains.c.length, consent_chains.c.head).where(
+    consent_chains.c.line == bindparam("line")
+)
+_BEGIN_CHAIN = insert(consent_chains).on_conflict_do_nothing().returning(consent_chains.c.line)
+_LENGTHEN = (
+    update(consent_chains)
+    .where(
+        consent_chains.c.line == bindparam("by_line"),
+        consent_chains.c.head == bindparam("by_head"),
+    )
+    .values(length=bindparam("to"), head=bindparam("hash"))
+    .returning(consent_chains.c.line)
+)
+_STORE = (
+    insert(consents)
+    .on_conflict_do_nothing(index_elements=[consents.c.call_id])
+    .returning(*consents.c)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,36 +179,19 @@ class Consents:
             if accepted != (content["line"], content["service"], content["version"]):
                 raise KeyConflict(f"call {known.call_id} has accepted something else")
             return known
-        chain = conn.execute(
-            select(consent_chains.c.length, consent_chains.c.head).where(
-                consent_chains.c.line == content["line"]
-            )
-        ).one_or_none()
+        chain = conn.execute(_CHAIN, {"line": content["line"]}).one_or_none()
         previous, place = (GENESIS, 1) if chain is None else (chain.head, chain.length + 1)
         row = {**content, "place": place, "previous": previous}
         row["hash"] = digest(row)
         if chain is None:
-            moved = conn.execute(
-                insert(consent_chains)
-                .values(line=row["line"], length=1, head=row["hash"])
-                .on_conflict_do_nothing()
-                .returning(consent_chains.c.line)
-            ).first()
+            first = {"line": row["line"], "length": 1, "head": row["hash"]}
+            moved = conn.execute(_BEGIN_CHAIN, first).first()
         else:
-            moved = conn.execute(
-                update(consent_chains)
-                .where(consent_chains.c.line == row["line"], consent_chains.c.head == previous)
-                .values(length=place, head=row["hash"])
-                .returning(consent_chains.c.line)
-            ).first()
+            link = {"by_line": row["line"], "by_head": previous, "to": place, "hash": row["hash"]}
+            moved = conn.execute(_LENGTHEN, link).first()
         if moved is None:
             raise _Overtaken
-        stored = conn.execute(
-            insert(consents)
-            .values(row)
-            .on_conflict_do_nothing(index_elements=[consents.c.call_id])
-            .returning(consents)
-        ).one_or_none()
+        stored = conn.execute(_STORE, row).one_or_none()
         if stored is None:
             raise _Overtaken
         return _consent(stored)
@@ -195,7 +199,7 @@ class Consents:
 
 def read(conn: Connection, call_id: str) -> Consent | None:
     """Return the consent of a call, None if it has accepted nothing."""
-    row = conn.execute(select(consents).where(consents.c.call_id == call_id)).one_or_none()
+    row = conn.execute(_OF_CALL, {"call": call_id}).one_or_none()
     return None if row is None else _consent(row)
 
 
@@ -205,7 +209,7 @@ def by_id(conn: Connection, consent: int) -> Consent:
     Raises:
         LookupError: there is none.
     """
-    row = conn.execute(select(consents).where(consents.c.id == consent)).one_or_none()
+    row = conn.execute(_BY_ID, {"consent": consent}).one_or_none()
     if row is None:
         raise LookupError(f"there is no consent {consent}")
     return _consent(row)
