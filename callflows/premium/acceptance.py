@@ -175,7 +175,7 @@ class Acceptance(_Base):
         ]
         if self.service.conditions:
             phrases.append(words.conditions(self.recording(call, "conditions")))
-        return [*phrases, words.billed(self.line.number)]
+        return [*phrases, words.BILLED]
 
     def recording(self, call: Call, part: Literal["name", "conditions"]) -> Recording:
         """What the service says of itself, in the caller's language if it speaks that."""

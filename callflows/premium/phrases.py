@@ -13,6 +13,7 @@ from billing.premium.price_list import Price
 from sounds import Phrase, Recording
 
 BIRTHDAY = Phrase("premium_birthday")
+BILLED = Phrase("premium_billed")
 ACCEPT = Phrase("premium_accept")
 WRONG_KEY = Phrase("premium_wrong_key")
 MANY_KEYS = Phrase("premium_many_keys")
@@ -70,11 +71,6 @@ def prices(announced: Sequence[Price], zone: ZoneInfo) -> list[Phrase]:
 def conditions(recording: Recording) -> Phrase:
     """The provider's own conditions."""
     return Phrase("premium_conditions", conditions=recording)
-
-
-def billed(line: str) -> Phrase:
-    """On which line's bill (E.164) the cost appears, and from when it counts."""
-    return Phrase("premium_billed", line=line)
 
 
 def accept_key(digit: str) -> Phrase:
