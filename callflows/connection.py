@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sounds import Phrase
+from sounds.music import WAITING
 
 # The bridge ended because its time was over.
 TIME_OVER = "ALLOTTED_TIMEOUT"
 # Music for waiting, in pieces: between two of them a call may look whether it still has to wait.
-MUSIC = tuple(f"music/waiting/{piece}.wav" for piece in range(1, 9))
+MUSIC = WAITING
 
 _RECORDING = re.compile(r"(?!.*(?:^|/)\.)[a-z0-9_/.\-]{1,200}\.wav\Z")
 

@@ -22,6 +22,7 @@ from sounds import voice, wav
 from sounds.catalogue import PAUSES_MS, Catalogue, ScriptLine, load_catalogue
 from sounds.errors import PhraseError, RecordingError, VoiceError
 from sounds.index import fingerprint, read_index, write_index
+from sounds.music import WAITING, piece
 from sounds.respelling import respell
 from sounds.speech import silence
 
@@ -97,6 +98,8 @@ def build(
             mark = fingerprint("studio", source.read_bytes())
         elif language == "silence":
             mark = fingerprint("silence", name.encode())
+        elif language == "music":
+            mark = fingerprint("music 1", name.encode())
         else:
             said = respell(line.text, language)
             mark = fingerprint(voice.settings(language, slow), said.encode())
@@ -182,7 +185,8 @@ def _wanted(catalogue: Catalogue, languages: Iterable[str]) -> dict[str, ScriptL
         if language not in catalogue.languages:
             raise PhraseError(f"no language {language!r}; there are {catalogue.languages}")
         wanted |= {line.key: line for line in catalogue.script(language)}
-    return wanted | {silence(ms): ScriptLine(silence(ms), "", "") for ms in PAUSES_MS}
+    unspoken = (*(silence(ms) for ms in PAUSES_MS), *WAITING)
+    return wanted | {name: ScriptLine(name, "", "") for name in unspoken}
 
 
 def _enter(
@@ -228,6 +232,8 @@ def _make(root: Path, tasks: list[_Task]) -> list[tuple[str, int]]:
         if task.language == "silence":
             ms = int(Path(task.name).stem)
             samples = array("h", bytes(2 * wav.RATE_HZ * ms // 1000))
+        elif task.language == "music":
+            samples = piece(task.name)
         else:
             samples = voice.say(task.text, task.language, slow=task.slow)
         wav.write(root / task.name, samples)

@@ -33,6 +33,7 @@ from sounds.arabic import Arabic
 from sounds.english import English
 from sounds.errors import CatalogueError, PhraseError, RecordingError
 from sounds.library import Library
+from sounds.music import WAITING
 from sounds.persian import Persian
 from sounds.phrase import Phrase
 from sounds.recording import Recording
@@ -180,6 +181,8 @@ class Catalogue:
         One that no phrase holds says what the library knows of it, or only its name. Raises
         RecordingError for a name that no phrase uses.
         """
+        if recording in WAITING:
+            return "♪"
         if recording.startswith("silence/"):
             return ""
         language = recording.partition("/")[0]
@@ -196,8 +199,8 @@ class Catalogue:
         return list(self._script_of(language).values())
 
     def needed(self, language: str) -> tuple[str, ...]:
-        """Names of all files that must be there to speak the language, silences included."""
-        return (*self._script_of(language), *(silence(ms) for ms in PAUSES_MS))
+        """All files that must be there to speak the language, silences and music included."""
+        return (*self._script_of(language), *(silence(ms) for ms in PAUSES_MS), *WAITING)
 
     def missing(self, directory: Path | str, language: str) -> list[str]:
         """Names of recordings that are not in ``directory`` (the sounds folder)."""
