@@ -85,6 +85,11 @@ class CreditRequests:
         self._zone = zone
         self._policy = policy or Policy()
 
+    @property
+    def policy(self) -> Policy:
+        """By which it is decided."""
+        return self._policy
+
     def ask(self, key: str, line: int, asked: int, via: CreditVia) -> Granted:
         """Ask for ``asked`` rials a month; what is granted holds from this month on.
 
