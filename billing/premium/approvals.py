@@ -220,7 +220,7 @@ class Approvals:
                 "days": self._terms.days,
                 "call": call_id,
             }
-            outbox.put(conn, f"approval:{request.id}", "sms", "sms.approval_request", payload, now)
+            outbox.put(conn, f"approval:{key}", "sms", "sms.approval_request", payload, now)
             self._counter.count(conn, line.number, mobile, now)
             return request
 

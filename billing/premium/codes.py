@@ -141,7 +141,7 @@ class Codes:
                 return
             conn.execute(_REPLACE, {"of": line.id, "during": call_id, "but": code})
             payload = {"to": mobile, "language": language, "code": code, "call": call_id}
-            outbox.put(conn, f"code:{code}", "sms", "sms.owner_code", payload, now)
+            outbox.put(conn, f"code:{key}", "sms", "sms.owner_code", payload, now)
             self._counter.count(conn, line.number, mobile, now)
 
         self._database.write(work)
