@@ -54,7 +54,7 @@ def test_requests_to_owners_are_forgotten_and_approvals_stay(database, clock):
     house = OwnerHouse(database, clock, terms=Terms(days=365))
     house.codes.send("call-1:1:code", house.line(), "call", "call-1", "fa")
     house.granted()
-    clock.advance(timedelta(days=91).total_seconds())
+    clock.advance(timedelta(days=92).total_seconds())
     gone = retention.forget(database, clock.now() - timedelta(days=90))
     assert (gone["owner_codes"], gone["approval_requests"]) == (1, 1)
     assert len(house.approvals.of_line(house.line().id)) == 1
