@@ -26,7 +26,8 @@ from billing.premium import accounts
 from billing.premium.schema import bill_charges, charges, collections
 
 _ASKED = bill_charges.c
-_OPEN = _ASKED.amount - _ASKED.collected - _ASKED.carried - _ASKED.withdrawn
+OPEN = _ASKED.amount - _ASKED.collected - _ASKED.carried - _ASKED.withdrawn
+"""What a bill still asks for of a charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,14 @@ _ASKED_OF_BILL = (
     select(
         _ASKED.charge,
         _ASKED.kind,
-        _OPEN.label("left"),
+        OPEN.label("left"),
         charges.c.provider,
         charges.c.amount,
         charges.c.provider_part,
         charges.c.collected,
     )
     .select_from(bill_charges.join(charges, charges.c.id == _ASKED.charge))
-    .where(_ASKED.bill == bindparam("of_bill"), _OPEN > 0)
+    .where(_ASKED.bill == bindparam("of_bill"), OPEN > 0)
     .order_by(charges.c.connected_at, charges.c.id, _ASKED.kind)
     .with_for_update(of=charges)
 )

@@ -200,6 +200,11 @@ def credits_of(provider: int, divided: Parts) -> list[tuple[str, int]]:
     ]
 
 
+def levies_of(stored: str) -> tuple[tuple[str, int], ...]:
+    """Return the levies of a charge as its row keeps them: codes and rials."""
+    return tuple((levy["code"], levy["amount"]) for levy in json.loads(stored))
+
+
 def _tell_owner(conn: Connection, line_id: int, charge: int, now: datetime) -> bool:
     """Ask for the SMS about a charge, where the owner wishes it (D8)."""
     if not conn.execute(_CHARGE_SMS, {"line": line_id}).scalar():
