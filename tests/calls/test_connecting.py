@@ -13,6 +13,7 @@ import pytest
 
 from callflows.call import CallerGone, CallerLeft, Prompt
 from callflows.connection import TIME_OVER, Bridged, Leg, Recorded, Recording, Terms
+from esl_worker.switch.subscribers import Everybody
 from sounds import Phrase
 from tests.calls.consultation_house import (
     ANNA,
@@ -353,3 +354,12 @@ def test_an_error_in_what_is_waited_for_is_the_states(house):
     (result,) = house.call(wait(30, look=look))
     with pytest.raises(LookupError):
         result.get(timeout=WAIT_S)
+
+
+def test_everybody_takes_a_call(tmp_path):
+    """The telephones of the demo: whoever is called answers, listens and presses the key."""
+    made = Embedded(tmp_path)
+    made.switch.subscribers = Everybody()
+    (result,) = made.call(bridge(leg(ANNA, "anna", "whisper"), limit_s=3, accept="1"))
+    assert result.get(timeout=WAIT_S).code == "anna"
+    made.close()
