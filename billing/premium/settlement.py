@@ -220,10 +220,7 @@ class Settlements:
         Raises:
             Unavailable: the database is locked or away.
         """
-        wanted = select(settlements).order_by(settlements.c.period, settlements.c.provider)
-        if month is not None:
-            wanted = wanted.where(settlements.c.period == month)
-        return self._database.query(lambda conn: [_statement(row) for row in conn.execute(wanted)])
+        return self._database.query(lambda conn: statements(conn, month=month))
 
     # ---------------------------------------------------------------------------------------------
 
@@ -275,6 +272,18 @@ class Settlements:
         if contract is None:
             raise BillingError(f"provider {code} has charges, but no contract")
         return _make(conn, contract, month, until, self._clock.now())
+
+
+def statements(
+    conn: Connection, provider: int | None = None, month: int | None = None
+) -> list[Statement]:
+    """Return statements in order: of a provider (its row id), of a month, or all."""
+    wanted = select(settlements).order_by(settlements.c.period, settlements.c.provider)
+    if provider is not None:
+        wanted = wanted.where(settlements.c.provider == provider)
+    if month is not None:
+        wanted = wanted.where(settlements.c.period == month)
+    return [_statement(row) for row in conn.execute(wanted)]
 
 
 def _make(
