@@ -65,6 +65,7 @@ class Meter:
         self._running = False
         self._bridging = False
         self._first_s = 0
+        self._ahead_s = float(self._rules.ahead_s)
         self._limited_to: datetime | None = None
         self._warned = False
         self._beside: Callable[[Bridged], object] | None = None
@@ -185,9 +186,10 @@ class Meter:
         if not self._running or self._grant is None:
             return
         left_s = self._left_s()
-        if not self._grant.final and left_s <= self._rules.ahead_s:
+        if not self._grant.final and left_s <= self._ahead_s:
             self._grant = self._charging.extend(self._call.id)
             left_s = self._left_s()
+            self._aim(left_s)
         if self._limited_to != self._grant.until:
             self._limit()
         if self._grant.final and not self._warned and left_s <= self._rules.warning_s:
@@ -197,10 +199,15 @@ class Meter:
 
     def _run(self, grant: Grant) -> None:
         self._grant = grant
+        self._aim(self._left_s())
         self._running = True
         if not self._bridging:
             self._limit()
         self._call.channel.watch(self.look)
+
+    def _aim(self, left_s: float) -> None:
+        """When to ask for more: where slices are shorter than `ahead_s`, not each second."""
+        self._ahead_s = min(float(self._rules.ahead_s), 0.75 * left_s)
 
     def _limit(self) -> None:
         """Have the switch end the call at the end of what is reserved, to the second.

@@ -91,6 +91,23 @@ def test_a_short_last_slice_is_told_of_at_once(database, clock):
     assert talk.channel.inserted == [(1, ("premium_warning",))]
 
 
+def test_slices_shorter_than_the_time_ahead(database, clock):
+    """Then more is asked for now and then, and not each second."""
+    talk = Talk(
+        database,
+        clock,
+        60_000,
+        [talks_to("anna", by="anna", seconds=120)],
+        per_minute(6000, increment_s=1),
+        slice_s=30,
+    )
+    asked = []
+    extend = talk.house.charging.extend
+    talk.house.charging.extend = lambda call: (asked.append(clock.now()), extend(call))[1]
+    assert not talk.meter.bridge([ANNA], TERMS).time_over
+    assert 4 <= len(asked) <= 20
+
+
 def test_nobody_answers(database, clock):
     """A consultant who does not answer costs nothing, and the call may go on."""
     talk = Talk(database, clock, 30_000, [talks_to("anna", cause="USER_BUSY")])
