@@ -31,11 +31,8 @@ _HELD, _USED = 5000, 4000
 
 def open_database(url: str) -> GroupedDatabase:
     """The database as a worker opens it: SQLite commits in a thread, so that the loop goes on."""
-    database = GroupedDatabase(url, deadline=30.0, pool_size=16)
-    if database.is_sqlite:
-        pool = gevent.get_hub().threadpool
-        database.engine.dialect.do_commit = lambda connection: pool.apply(connection.commit)  # type: ignore[method-assign]
-    return database
+    aside = gevent.get_hub().threadpool.apply
+    return GroupedDatabase(url, deadline=30.0, pool_size=16, aside=aside)
 
 
 def build(url: str) -> None:

@@ -18,6 +18,7 @@ from billing.clock import SystemClock
 from billing.database import Database
 from billing.desk import Desk
 from billing.errors import Unavailable
+from billing.grouped import GroupedDatabase
 from billing.limits import Limits
 from billing.links import Links
 from billing.premium.answers import Answers
@@ -77,7 +78,7 @@ class Parts:
         url = self.settings.database_url
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        database = Database(url, deadline=self.settings.resend_limit_s, aside=self._aside)
+        database = GroupedDatabase(url, deadline=self.settings.resend_limit_s, aside=self._aside)
         if self._migrated:
             return database
         try:
