@@ -35,6 +35,8 @@ from sounds.catalogue import MAX_RECORDINGS
 
 RESULT = f"{PREFIX}digits"
 PHRASES = f"{PREFIX}phrases"
+# Keeps the keys out of the switch's events while it is true.
+SENSITIVE = "sensitive_dtmf"
 # file_string:// takes 128 files. Longer prompts are played in parts, each of whole phrases,
 # because the collecting application waits at least a second after each (measured, whatever it is
 # told): as a pause between two sentences that sounds right, between two digits it would not.
@@ -131,19 +133,17 @@ class FreeSwitchChannel:
         # Something may have happened meanwhile, so that another question comes: its answer is not
         # what was pressed at the old one.
         if typed and self.typed_for in prompt.keys:
-            return self._finish(typed, digits)
-        first = []
-        if digits.fresh:
-            first.append(execute_command("flush_dtmf", ""))
-        if digits.secret:
-            first.append(execute_command("set", "sensitive_dtmf=true"))
+            if digits.secret:
+                self._exchange([self._forget()])
+            return typed
+        first = [execute_command("flush_dtmf", "")] if digits.fresh else []
         *leading, last = self._parts(prompt)
         for part in leading:
             pressed = self._ask(first, part, digits, _NO_WAIT_MS)
             if pressed:
-                return self._finish(pressed, digits)
+                return pressed
             first = []
-        return self._finish(self._ask(first, last, digits, round(digits.first_s * 1000)), digits)
+        return self._ask(first, last, digits, round(digits.first_s * 1000))
 
     def variable(self, name: str) -> str | None:
         """A variable of the call, up to 512 bytes of it; None when it is not set."""
@@ -207,7 +207,13 @@ class FreeSwitchChannel:
         return f"file_string://{prefix}" + f"!{prefix}".join(part.names)
 
     def _ask(self, first: list[Command], part: _Part, digits: Digits, first_ms: int) -> str:
-        """Play a part and collect digits once, after the commands `first`."""
+        """Play a part and collect digits once, after the commands `first`.
+
+        A secret is taken off the channel by the same write: neither a caller who hangs up next nor
+        a worker that dies leaves it there, and no later event has it. The event that the asking
+        application ends with still does (measured); it goes to control connections only, whose
+        password is as good as the switch's own.
+        """
         commands = [
             *self._lead(part.keys),
             *first,
@@ -219,7 +225,16 @@ class FreeSwitchChannel:
             ),
             getvar_command(RESULT),
         ]
-        return variable_of(self._exchange(commands)[-1]) or ""
+        if not digits.secret:
+            return variable_of(self._exchange(commands)[-1]) or ""
+        sensitive = setvars_command(self.id, {SENSITIVE: "true"})
+        replies = self._exchange([sensitive, *commands, self._forget()])
+        return variable_of(replies[-2]) or ""
+
+    def _forget(self) -> Command:
+        """Takes what was keyed in off the channel; keys show in events again."""
+        # What holds a key that is no digit, * or # (A to D) is another variable's.
+        return setvars_command(self.id, {RESULT: "", f"{RESULT}_invalid": "", SENSITIVE: "false"})
 
     def _exchange(self, commands: list[Command], timeout_s: float = REPLY_TIMEOUT_S) -> list[Reply]:
         """Send commands and wait for their answers; what a step took us is measured."""
@@ -237,13 +252,3 @@ class FreeSwitchChannel:
             raise
         self._told_at = time.monotonic()
         return replies
-
-    def _finish(self, pressed: str, digits: Digits) -> str:
-        if digits.secret:
-            self._exchange(
-                [
-                    execute_command("unset", RESULT),
-                    execute_command("set", "sensitive_dtmf=false"),
-                ]
-            )
-        return pressed

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
+from billing.clock import FixedClock
 from billing.database import Database
 from billing.importing import import_lines
 from billing.premium.credit_requests import CreditRequests
@@ -61,9 +62,9 @@ def migrated() -> Path:
 class OwnerWorld(PremiumWorld):
     """A premium world whose owners may ask for credit."""
 
-    def __init__(self, folder: Path, premiere: Premiere) -> None:
+    def __init__(self, folder: Path, premiere: Premiere, clock: FixedClock | None = None) -> None:
         shutil.copy(migrated(), folder / "calls.db")
-        super().__init__(folder, premiere)
+        super().__init__(folder, premiere, clock)
         requests = CreditRequests(self.database, self.clock, self.credit, zone=TEHRAN)
         self.premium: Premium = replace(self.premium, credit_requests=requests)
         self.services = replace(self.services, premium=self.premium)
