@@ -239,6 +239,11 @@ class Call:
         """Say phrases: heard before the next question, or on their own where none follows."""
         self._said.extend(phrases)
 
+    @property
+    def unheard(self) -> tuple[Phrase, ...]:
+        """What has been said and not been heard yet: it will lead the next prompt."""
+        return tuple(self._said)
+
     def flush(self) -> None:
         """Play what has been said and not been heard yet."""
         if self._said:

@@ -113,12 +113,16 @@ class Lengths(Library):
         return sum(round(self.seconds * 1000) for name in names if name.startswith("services/"))
 
 
+Money = Callable[[], float]
+"""How many seconds the money lasts from now."""
+
+
 class TreeFlow(TreeStates, Flow):
     """A tree from its start to its end."""
 
     name = "tree"
 
-    def __init__(self, tree: Tree, trees: TreeServices, money_s: float = 1e9) -> None:
+    def __init__(self, tree: Tree, trees: TreeServices, money_s: float | Money = 1e9) -> None:
         super().__init__()
         self.tree = tree
         self.trees = trees
@@ -132,7 +136,7 @@ class TreeFlow(TreeStates, Flow):
         return Caller(7, "9091234567", 1, 3, "hafez", 11, "+989123456789")
 
     def remaining_s(self, call: Call) -> float:
-        return self.money_s
+        return self.money_s if isinstance(self.money_s, int | float) else self.money_s()
 
     def content_ended(self, call: Call) -> State | None:
         return None
@@ -158,6 +162,7 @@ class Listener:
         self.variables: dict[str, str] = {}
         self.hung_up = False
         self.recorded: list[str] = []
+        self.terms: list[Recording] = []
         self.speaks_s = 5.0
         self._press = press
         self._catalogue = catalogue
@@ -178,6 +183,7 @@ class Listener:
         self._hear(prompt)
         self._press("record", 0)
         self.recorded.append(name)
+        self.terms.append(terms)
         return Recorded(name, self.speaks_s) if self.speaks_s >= terms.least_s else None
 
     def variable(self, name: str) -> str | None:
@@ -235,7 +241,7 @@ class TreeHouse:
         self,
         press: Press,
         *,
-        money_s: float = 1e9,
+        money_s: float | Money = 1e9,
         variables: Mapping[str, str] | None = None,
         language: Any = "en",
     ) -> Listener:

@@ -16,13 +16,16 @@ class Place:
 
     ``at`` is the node's id, "" behind the last one; ``back`` are the menus before, the latest last;
     ``given`` the values of an order form so far; ``pending`` what the caller has answered and the
-    next visit writes down.
+    next visit has confirmed or writes down; ``silent`` and ``wrong`` how often the question at hand
+    got no answer, or none that fits.
     """
 
     at: str
     back: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     pending: str | None = None
+    silent: int = 0
+    wrong: int = 0
 
     def to(self, target: str | None) -> Place:
         """Go on to a node; None is the end."""
@@ -44,11 +47,21 @@ class Place:
 
     def with_given(self, value: str) -> Place:
         """One more field of the form is filled in."""
-        return replace(self, given=(*self.given, value))
+        return Place(self.at, self.back, (*self.given, value))
 
-    def with_pending(self, answer: str) -> Place:
-        """What the next visit writes down."""
-        return replace(self, pending=answer)
+    def with_pending(self, answer: str | None) -> Place:
+        """What the next visit has confirmed, or writes down."""
+        return Place(self.at, self.back, self.given, answer)
+
+    def again(self) -> Place:
+        """The same question, asked afresh."""
+        return replace(self, silent=0, wrong=0)
+
+    def not_answered(self, *, silent: bool) -> Place:
+        """The question got no answer, or none that fits."""
+        if silent:
+            return replace(self, silent=self.silent + 1)
+        return replace(self, wrong=self.wrong + 1)
 
     def plain(self) -> dict[str, Any]:
         """As JSON for the channel; what is empty is left out."""
@@ -57,6 +70,8 @@ class Place:
             "back": list(self.back),
             "given": list(self.given),
             "pending": self.pending,
+            "silent": self.silent,
+            "wrong": self.wrong,
         }
         return {name: value for name, value in full.items() if value or name == "at"}
 
@@ -70,4 +85,6 @@ class Place:
             tuple(plain.get("back", ())),
             tuple(plain.get("given", ())),
             plain.get("pending"),
+            int(plain.get("silent", 0)),
+            int(plain.get("wrong", 0)),
         )

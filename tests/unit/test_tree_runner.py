@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from billing.errors import Unavailable
 from callflows.call import CallerGone
+from callflows.connection import Recording
 from callflows.trees import InvalidTree, Tree, parse_tree
 from tests.tree_house import LANGUAGES, TreeHouse, keys, text, tree_of
 from tests.tree_strategies import trees
@@ -230,6 +231,26 @@ def test_an_empty_message_is_forgotten() -> None:
     assert house.answers.all == []
 
 
+def test_a_message_ends_with_the_money() -> None:
+    """A recording is as long as is left after its prompt, at most."""
+    house = TreeHouse(RECORD, seconds=10.0)
+    house.call(keys(), money_s=25.5)
+    assert house.channel.terms == [Recording(most_s=15, silence_s=3)]
+    house = TreeHouse(RECORD)
+    house.call(keys())
+    assert house.channel.terms == [Recording(most_s=60, silence_s=3)]
+
+
+def test_wrong_keys_and_silence_are_told_apart() -> None:
+    """Each has its words, and three of a kind are the end, whoever carries the call."""
+    house = TreeHouse(TREE)
+    channel = house.call(keys("5", "", "5", "", "7"))
+    told = [words for words in channel.heard if words not in ("hello", "main menu")]
+    wrong, silent = "That key is not in this menu.", "We did not hear any key."
+    assert told == [wrong, silent, wrong, silent]
+    assert house.why == "gave_up"
+
+
 CALLOUT = tree_of(
     "crm",
     crm={
@@ -323,10 +344,7 @@ def test_a_takeover_at_every_question_leaves_the_same(tree: Tree) -> None:
 
         with contextlib.suppress(Died):
             house.call(until_death)
-        # A field of a form is asked and read back in one visit: both are asked again.
-        again = pressed[
-            dies_at - 1 if tree is ORDER and dies_at % 2 == 0 and dies_at else dies_at :
-        ]
+        again = pressed[dies_at:]
         house.call(keys(*again), variables=house.channel.variables)
         assert house.answers.all == whole.answers.all
 
@@ -353,3 +371,28 @@ def test_no_valid_tree_gets_a_call_stuck(content: object, data: st.DataObject) -
     assert house.outcome in ("completed", "caller_gone")
     # Between two questions lies less than the tree has nodes.
     assert len(channel.heard) <= (asked + 2) * (len(tree.nodes) + 2) * 3
+
+
+@settings(max_examples=150)
+@given(content=trees(), money_s=st.integers(0, 60), data=st.data())
+def test_nothing_is_cut_off_by_the_end_of_the_money(
+    content: object, money_s: int, data: st.DataObject
+) -> None:
+    """Whatever the tree and the keys: every prompt that begins ends before the money does."""
+    try:
+        tree = parse_tree(content, LANGUAGES)
+    except InvalidTree:
+        return
+    house = TreeHouse(tree, crm="a", seconds=7.0)
+
+    def played_s() -> float:
+        # The texts of these trees are words; the house's own phrases take no time here.
+        return 7.0 * sum(words in ("word", "another word") for words in house.channel.heard)
+
+    def press(_heard: str, _most: int) -> str:
+        assert played_s() <= money_s
+        return data.draw(st.sampled_from(["", "1", "2", "9", "*", "12345678"]))
+
+    house.call(press, money_s=lambda: money_s - played_s())
+    assert played_s() <= money_s
+    assert house.outcome == "completed"
