@@ -14,12 +14,17 @@ from billing.premium.charging import Charging
 from billing.premium.consents import Consents
 from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
+from billing.premium.disputes import Complaints
 from billing.premium.guards import Guards
+from billing.premium.posting import Charges
 from billing.premium.price_list import PriceList
+from billing.premium.settlement import Settlements
 from callflows.config import ConfigError
+from callflows.premium.consulting import ConsultingRules
 from callflows.premium.desk import Premium
 from callflows.premium.shelf import TreeShelf
 from cli.owner_parts import OwnerParts
+from jobs.charges import ChargeMessages, ChargePostings
 
 if TYPE_CHECKING:
     from cli.parts import Parts
@@ -72,6 +77,36 @@ class PremiumParts:
         )
 
     @cached_property
+    def complaints(self) -> Complaints:
+        """Complaints about charges."""
+        return Complaints(self._parts.database, self._parts.clock)
+
+    @cached_property
+    def settlements(self) -> Settlements:
+        """Providers' statements."""
+        settings, parts = self._settings, self._parts
+        return Settlements(parts.database, parts.clock, settings.zone, settings.premium_calendar)
+
+    @cached_property
+    def charge_postings(self) -> ChargePostings:
+        """Posts charges."""
+        parts = self._parts
+        charges = Charges(parts.database, parts.clock, self._settings.zone)
+        return ChargePostings(charges, parts.nudge)
+
+    @cached_property
+    def charge_messages(self) -> ChargeMessages:
+        """Sends SMS about charges and complaints."""
+        return ChargeMessages(
+            self._parts.database,
+            self.complaints,
+            self._parts.catalogue,
+            sms=self._parts.sms,
+            zone=self._settings.zone,
+            complaints_number=self._settings.premium_complaints_number,
+        )
+
+    @cached_property
     def guards(self) -> Guards:
         """Who is stopped for unusual use."""
         return Guards(self._parts.database, self._parts.clock)
@@ -109,10 +144,17 @@ class PremiumParts:
             shelf=TreeShelf(),
             calendars=parts.calendars,
             guards=self.guards,
+            complaints=self.complaints,
             owner_number=settings.premium_owner_number,
             complaints_number=settings.premium_complaints_number,
             recordings=self.recordings,
             warning_s=settings.premium_warning_s,
+            consulting=ConsultingRules(
+                ring_s=settings.premium_ring_s,
+                accept=settings.premium_accept_key,
+                language=settings.language,
+                longest_wait_s=settings.premium_queue_s,
+            ),
         )
 
     def look(self) -> None:
@@ -121,4 +163,5 @@ class PremiumParts:
             return
         self._look_at = time.monotonic() + LOOK_S
         self.charging.sweep()
+        Consultants(self._parts.database, self._parts.clock, self._settings.zone).lose()
         self.guards.look()

@@ -128,6 +128,8 @@ def jobs(settings: Settings, queues: Sequence[str]) -> None:
             **messages.handlers(),
             **postings.handlers(),
             **parts.premium.owner.messages.handlers(),
+            **parts.premium.charge_postings.handlers(),
+            **parts.premium.charge_messages.handlers(),
             **parts.daily_report.handlers(),
             **parts.retention.handlers(),
         },

@@ -14,9 +14,11 @@ from billing.premium.codes import Codes
 from billing.premium.consents import Consents
 from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
+from billing.premium.disputes import Complaints
 from billing.premium.owners import Owners
 from billing.premium.pins import Pins
 from billing.premium.price_list import PriceList
+from callflows.premium.consulting import CONSULTING, ConsultingRules
 from callflows.premium.shelf import TreeShelf
 from callflows.trees.ports import TreeServices
 
@@ -51,10 +53,12 @@ class Premium:
         shelf: the trees themselves.
         calendars: holidays on which services are closed.
         guards: who is stopped for unusual use.
+        complaints: complaints about charges.
         owner_number: which number owners dial for credit, PIN and approvals.
         complaints_number: which number takes complaints.
         recordings: the folder of callers' and owners' recordings, below the sounds folder.
         warning_s: how long before the end of the credit the caller is told.
+        consulting: how consultants are called and waited for.
         draw: draws the digit that accepts; is given those that it must not be.
     """
 
@@ -73,8 +77,10 @@ class Premium:
     shelf: TreeShelf
     calendars: Calendars | None
     guards: Guards
+    complaints: Complaints
     owner_number: str = "2021"
     complaints_number: str = "2020"
     recordings: str = "recordings"
     warning_s: int = 30
+    consulting: ConsultingRules = CONSULTING
     draw: Callable[[str], str] = draw_digit

@@ -26,6 +26,7 @@ from billing.premium.consents import Consent, Consents
 from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
 from billing.premium.definitions import canonical, checked, digest
+from billing.premium.disputes import Complaints
 from billing.premium.guards import Guards
 from billing.premium.owners import Owners
 from billing.premium.pins import Pins
@@ -188,6 +189,7 @@ class PremiumWorld(World):
             shelf=TreeShelf(),
             calendars=None,
             guards=Guards(database, clock),
+            complaints=Complaints(database, clock),
             draw=lambda used: self._draws.pop(0),
         )
         self.services = replace(self.services, premium=self.premium)
