@@ -352,6 +352,15 @@ class Settings(BaseSettings):
     premium_caller_id: Extension | Literal[""] = Field(
         "", description="number shown to consultants; default: the caller's"
     )
+    premium_ring_s: Annotated[int, Field(ge=5, le=120)] = Field(
+        25, description="how long a consultant's telephone rings, seconds"
+    )
+    premium_accept_key: Annotated[str, Field(pattern=r"^[0-9]?$")] = Field(
+        "1", description="key with which a consultant takes a call; empty: whoever answers takes it"
+    )
+    premium_queue_s: Annotated[int, Field(ge=0, le=7200)] = Field(
+        900, description="how long a caller waits for a consultant at most, seconds"
+    )
 
     keep_days: Annotated[int, Field(ge=1)] = Field(
         90,

@@ -69,14 +69,15 @@ class ConsultingRules:
     rounds: int = 2
 
 
+CONSULTING = ConsultingRules()
+
+
 class ConsultantStates(_Base):
     """The state `consult` for a flow, and those behind it; `consulted` is where it goes on.
 
     The flow sets `consultants`, `service`, `meter` and `charging`, and may say how often this line
     has called the provider before (`earlier_calls`).
     """
-
-    consulting_rules: ConsultingRules = ConsultingRules()
 
     # -- what the flow says -------------------------------------------------------------------
 
@@ -98,6 +99,11 @@ class ConsultantStates(_Base):
         """The money of running calls."""
         raise NotImplementedError
 
+    @property
+    def consulting_rules(self) -> ConsultingRules:
+        """How consultants are called and waited for."""
+        return CONSULTING
+
     def consulted(self, call: Call, how: Ended) -> State | None:
         """The state that follows; what there is to say of `how` has been said, but for the ends
         of the credit."""
@@ -114,20 +120,20 @@ class ConsultantStates(_Base):
         """Find somebody who is free."""
         if not self.consultants.on_duty(self.service.id):
             call.say(CLOSED)
-            return self._over(call, "closed")
-        claimed = self._claim(call)
+            return self._end_consulting(call, "closed")
+        claimed = self._claim_for(call)
         if claimed:
-            return self._claimed(claimed)
+            return self._ring_claimed(claimed)
         if self.context.get(_TRIED):
             # Everybody was called, and nobody has answered.
             self.context[_TRIED] = []
             self.context[_ROUNDS] = self.context.get(_ROUNDS, 0) + 1
             if self.context[_ROUNDS] >= self.consulting_rules.rounds:
                 call.say(BUSY)
-                return self._over(call, "busy")
+                return self._end_consulting(call, "busy")
             return self.consult
         call.say(BUSY)
-        return self._over(call, "busy") if self.meter.running else self.queue
+        return self._end_consulting(call, "busy") if self.meter.running else self.queue
 
     @state
     def ring(self, call: Call) -> State | None:
@@ -135,21 +141,21 @@ class ConsultantStates(_Base):
         claimed = [Consultant(*each) for each in self.context[_CLAIMED]]
         rules = self.consulting_rules
         terms = Terms(None, ring_s=rules.ring_s, accept=rules.accept)
-        legs = self._legs(call, claimed)
+        legs = self._consultant_legs(call, claimed)
         if not self.context.get(_TRIED) and not self.context.get(_ROUNDS):
             call.say(CONNECTING_CHARGED if self.context.get(_WITHIN) else CONNECTING)
         try:
             bridged = self.meter.bridge(
-                legs, terms, self._holding(call), within=bool(self.context.get(_WITHIN))
+                legs, terms, self._hold_while(call), within=bool(self.context.get(_WITHIN))
             )
         except CallerGone as gone:
             left = getattr(gone, "bridged", None)
             talked = left.code if left is not None else None
-            self._quietly(lambda: self._done(call, talked))
+            self._write_quietly(lambda: self._give_back(call, talked))
             raise
         if bridged.cause == "NO_CREDIT":
-            self._quietly(lambda: self._done(call, None))
-            return self._over(call, "no_credit")
+            self._write_quietly(lambda: self._give_back(call, None))
+            return self._end_consulting(call, "no_credit")
         if not bridged.answered:
             self.context[_TRIED] = [
                 *self.context.get(_TRIED, []),
@@ -157,8 +163,8 @@ class ConsultantStates(_Base):
             ]
             self.consultants.free(call.id)
             return self.consult
-        self._quietly(lambda: self._done(call, bridged.code))
-        return self._over(call, "time_over" if bridged.time_over else "talked")
+        self._write_quietly(lambda: self._give_back(call, bridged.code))
+        return self._end_consulting(call, "time_over" if bridged.time_over else "talked")
 
     @state
     def queue(self, call: Call) -> State | None:
@@ -171,43 +177,45 @@ class ConsultantStates(_Base):
         call.journal.event("queue", position=standing.position, estimated_s=standing.estimated_s)
         call.say(place)
         try:
-            found = call.wait_for(lambda: self._claim(call) or None, most_s=rules.tell_s, keys=BACK)
+            found = call.wait_for(
+                lambda: self._claim_for(call) or None, most_s=rules.tell_s, keys=BACK
+            )
         except CallerGone:
-            self._quietly(lambda: self._done(call, None, "left"))
+            self._write_quietly(lambda: self._give_back(call, None, "left"))
             raise
         if isinstance(found, str):
-            self._quietly(lambda: self._done(call, None, "left"))
-            return self._over(call, "left")
+            self._write_quietly(lambda: self._give_back(call, None, "left"))
+            return self._end_consulting(call, "left")
         if found:
-            return self._claimed(found)
+            return self._ring_claimed(found)
         waited = self.context.get(_WAITED, 0) + rules.tell_s
         self.context[_WAITED] = waited
         if not consultants.on_duty(service):
             call.say(CLOSED)
-            return self._over(call, "closed")
+            return self._end_consulting(call, "closed")
         if waited >= rules.longest_wait_s:
             call.say(WAITED)
-            return self._over(call, "waited")
+            return self._end_consulting(call, "waited")
         granted = self.charging.waiting(call.id)
         if isinstance(granted, Refused):
-            return self._over(call, "no_credit")
+            return self._end_consulting(call, "no_credit")
         self.meter.prepare(granted)
         return self.queue
 
     # -----------------------------------------------------------------------------------------
 
-    def _claim(self, call: Call) -> list[Consultant]:
+    def _claim_for(self, call: Call) -> list[Consultant]:
         order = cast("Order", self.service.order or "ring_order")
         tried = self.context.get(_TRIED, [])
         return self.consultants.claim(self.service.id, order, call.id, tried)
 
-    def _claimed(self, claimed: list[Consultant]) -> State:
+    def _ring_claimed(self, claimed: list[Consultant]) -> State:
         self.context[_CLAIMED] = [[each.id, each.code, each.number] for each in claimed]
         # For whoever takes over: by then the talk itself may be what costs.
         self.context[_WITHIN] = self.meter.running
         return self.ring
 
-    def _legs(self, call: Call, claimed: list[Consultant]) -> list[Leg]:
+    def _consultant_legs(self, call: Call, claimed: list[Consultant]) -> list[Leg]:
         rules, service = self.consulting_rules, self.service
         language = service.language(rules.language)
         name = Recording(service.recording("name", language), service.names[language])
@@ -220,7 +228,7 @@ class ConsultantStates(_Base):
             whisper.append(Phrase("whisper_accept", key=rules.accept))
         return [Leg(each.number, each.code, tuple(whisper), language) for each in claimed]
 
-    def _holding(self, call: Call) -> Callable[[Bridged], None]:
+    def _hold_while(self, call: Call) -> Callable[[Bridged], None]:
         """Keeps the consultant who talks claimed for as long as the talk may last."""
         held: list[object] = []
 
@@ -232,22 +240,22 @@ class ConsultantStates(_Base):
 
         return hold
 
-    def _over(self, call: Call, how: Ended) -> State | None:
+    def _end_consulting(self, call: Call, how: Ended) -> State | None:
         if how not in ("talked", "time_over"):
-            self._quietly(lambda: self._done(call, None, "left"))
+            self._write_quietly(lambda: self._give_back(call, None, "left"))
         for name in (_CLAIMED, _TRIED, _ROUNDS, _WAITED, _WITHIN):
             self.context.pop(name, None)
         call.journal.event("consulted", how=how)
         return self.consulted(call, how)
 
-    def _done(
+    def _give_back(
         self, call: Call, talked: str | None, outcome: Literal["served", "left"] = "served"
     ) -> None:
         """Give up claims and place."""
         self.consultants.free(call.id, talked)
         self.consultants.leave(call.id, outcome)
 
-    def _quietly(self, write: Callable[[], object]) -> None:
+    def _write_quietly(self, write: Callable[[], object]) -> None:
         """What is left to do of itself where it cannot be written now: claims and places end."""
         try:
             write()

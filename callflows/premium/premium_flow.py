@@ -27,7 +27,7 @@ from callflows.journal import phrase_of, told
 from callflows.premium import phrases as words
 from callflows.premium.acceptance import Acceptance
 from callflows.premium.authentication import OwnerAuthentication
-from callflows.premium.consulting import ConsultantStates, Ended
+from callflows.premium.consulting import ConsultantStates, ConsultingRules, Ended
 from callflows.premium.identity import IDENTITY, proven_number
 from callflows.premium.meter import Meter, Rules
 from callflows.services import Services
@@ -39,7 +39,7 @@ from sounds.hijri import from_gregorian
 _NUMBER = re.compile(r"[0-9]{3,15}")
 
 
-class PremiumFlow(TreeStates, ConsultantStates, OwnerAuthentication, Acceptance, Flow):
+class PremiumFlow(ConsultantStates, TreeStates, OwnerAuthentication, Acceptance, Flow):
     """One call to a premium-rate number."""
 
     name = "premium"
@@ -222,6 +222,11 @@ class PremiumFlow(TreeStates, ConsultantStates, OwnerAuthentication, Acceptance,
     def consultants(self) -> Consultants:
         """Who takes the service's calls."""
         return self.premium.consultants
+
+    @property
+    def consulting_rules(self) -> ConsultingRules:
+        """How consultants are called and waited for."""
+        return self.premium.consulting
 
     @property
     def charging(self) -> Charging:

@@ -350,6 +350,6 @@ def test_the_whisper_knows_the_caller(room):
     """How often the line has called, and the key that takes the call; no number, no name."""
     found = room([])
     claimed = found.consultants.claim(found.service.id, "ring_order", CALL)
-    (leg,) = found.flow._legs(SimpleNamespace(), claimed)
+    (leg,) = found.flow._consultant_legs(SimpleNamespace(), claimed)
     assert [phrase.key for phrase in leg.whisper] == ["whisper_returning", "whisper_accept"]
     assert leg.whisper[0].slots["calls"] == 3
