@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, and_, bindparam, case, literal_column, select, update
@@ -30,6 +30,7 @@ from billing.premium.consents import Consent, by_id
 from billing.premium.credit import Credit
 from billing.premium.schema import premium_calls, reservations
 from billing.premium.slices import Grant, Refused, Slices
+from billing.premium.standing import Standing, standing
 from billing.schema import Instant
 
 __all__ = [
@@ -43,8 +44,6 @@ __all__ = [
     "UnknownCall",
     "standing",
 ]
-
-Status = Literal["begun", "connected", "charged", "free", "parked"]
 
 LONGEST_CALL_S = 7200
 SLICE_S = 120
@@ -107,26 +106,6 @@ class Charged:
 
     seconds: int
     amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A premium call as it stands. ``held`` are rials reserved for it (open), 0 when resolved."""
-
-    call_id: str
-    line: int
-    service: int
-    consent: int
-    approval: int | None
-    status: Status
-    begun_at: datetime
-    connected_at: datetime | None
-    seen_at: datetime | None
-    ended_at: datetime | None
-    seconds: int | None
-    amount: int | None
-    reason: str | None
-    held: int
 
 
 class Charging:
@@ -416,40 +395,6 @@ class Charging:
             # The switch may have been quicker to tell than we were.
             check(conn, call_id, now, self._cdr_tolerance)
         return Charged(seconds, amount)
-
-
-def standing(conn: Connection, call_id: str) -> Standing | None:
-    """Return how a call stands; None: it was never begun."""
-    row = conn.execute(
-        select(
-            premium_calls,
-            reservations.c.approval,
-            reservations.c.held,
-            reservations.c.status.label("hold"),
-        )
-        .select_from(
-            premium_calls.outerjoin(reservations, reservations.c.key == premium_calls.c.call_id)
-        )
-        .where(premium_calls.c.call_id == call_id)
-    ).one_or_none()
-    if row is None:
-        return None
-    return Standing(
-        call_id=row.call_id,
-        line=row.line,
-        service=row.service,
-        consent=row.consent,
-        approval=row.approval,
-        status=row.status,
-        begun_at=row.begun_at,
-        connected_at=row.connected_at,
-        seen_at=row.seen_at,
-        ended_at=row.ended_at,
-        seconds=row.seconds,
-        amount=row.amount,
-        reason=row.reason,
-        held=row.held if row.hold == "open" else 0,
-    )
 
 
 def _locked(conn: Connection, call_id: str) -> Any | None:
