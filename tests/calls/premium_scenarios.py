@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
-from billing.premium.schema import premium_services, providers
-from callflows.scripted import Event, HangsUp, IsHungUp, hears, presses, waits
+from billing.premium.schema import consultants, premium_services, providers
+from callflows.scripted import Event, HangsUp, IsHungUp, hears, presses, talks_to, waits
 from tests.calls.premium_world import CREDIT, Premiere, PremiumWorld, texts
 
 WELCOME, BILLED = "premium_welcome", "premium_billed"
@@ -114,6 +114,26 @@ PEAK = {
         }
     ]
 }
+
+ADVICE = {
+    "content": {
+        "consultants": {
+            "order": "ring_order",
+            "list": [
+                {"code": "ahmadi", "number": "02188770001"},
+                {"code": "rezaei", "number": "02188770002"},
+            ],
+        }
+    }
+}
+
+
+def staff(world: PremiumWorld) -> None:
+    """The service's consultants, as an approval enters them."""
+    for place, code in enumerate(("ahmadi", "rezaei"), start=1):
+        number = f"+98218877000{place}"
+        world.add(consultants, service=world.service, code=code, number=number, place=place)
+
 
 SCENARIOS = [
     # -- from the price to what it cost
@@ -294,6 +314,76 @@ SCENARIOS = [
         during={BILLED: lambda world: world.set_credit(0)},
         accepted=True,
         refused="no_credit",
+    ),
+    # -- consultants
+    Premiere(
+        "a consultant: ringing costs nothing, talking does",
+        [
+            *ACCEPTED,
+            hears("consulting_connecting"),
+            talks_to("ahmadi", by="ahmadi", seconds=80, rings_s=20),
+            *END,
+        ],
+        service=ADVICE,
+        arrange=staff,
+        costs=12_000,
+        accepted=True,
+        counts_tries=True,
+    ),
+    Premiere(
+        "the first consultant does not answer, the second does",
+        [
+            *ACCEPTED,
+            hears("consulting_connecting"),
+            talks_to("ahmadi"),
+            talks_to("rezaei", by="rezaei", seconds=50),
+            *END,
+        ],
+        service=ADVICE,
+        arrange=staff,
+        costs=6000,
+        accepted=True,
+        counts_tries=True,
+    ),
+    Premiere(
+        "the credit ends the talk, to the second",
+        [
+            *ACCEPTED,
+            hears("consulting_connecting"),
+            talks_to("ahmadi", by="ahmadi", seconds=500),
+            hears("premium_credit_ended", *COST),
+            IsHungUp(),
+        ],
+        service=ADVICE,
+        arrange=staff,
+        credit=12_000,
+        costs=12_000,
+        accepted=True,
+        counts_tries=True,
+    ),
+    Premiere(
+        "the caller hangs up in the talk",
+        [
+            *ACCEPTED,
+            hears("consulting_connecting"),
+            talks_to("ahmadi", by="ahmadi", seconds=61, caller_ends=True),
+        ],
+        service=ADVICE,
+        arrange=staff,
+        outcome="caller_gone",
+        costs=12_000,
+        accepted=True,
+        counts_tries=True,
+    ),
+    Premiere(
+        "no consultant works at this hour",
+        [
+            *ACCEPTED,
+            hears("consulting_closed", "premium_cost_nothing", "premium_farewell"),
+            IsHungUp(),
+        ],
+        service=ADVICE,
+        accepted=True,
     ),
     # -- who is greeted
     Premiere(

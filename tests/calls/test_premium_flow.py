@@ -6,12 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from billing.errors import Unavailable
 from callflows.call import Call, CallerGone
 from callflows.flow import Flow, restore
 from callflows.journal import Journal
+from callflows.premium.acceptance import Acceptance
+from callflows.premium.authentication import OwnerAuthentication
+from callflows.premium.consulting import ConsultantStates
 from callflows.premium.premium_flow import PremiumFlow
+from callflows.premium.proof import OwnerProof
 from callflows.runner import run
-from callflows.scripted import HangsUp, Hears
+from callflows.scripted import HangsUp, Hears, IsHungUp, TalksTo, hears, presses
+from callflows.trees.runner import TreeStates
 from tests.calls.premium_scenarios import ACCEPT, CONNECTING, KEY, SCENARIOS, TERMS
 from tests.calls.premium_world import NUMBER, Line, Premiere, PremiumWorld
 
@@ -38,6 +44,11 @@ def check_money(world: PremiumWorld, costs: int) -> None:
     assert world.charges_without_consent() == 0
     assert world.charged() == costs
     assert world.used() == costs
+
+
+def is_content(step: object) -> bool:
+    """Whether this is something that costs."""
+    return isinstance(step, TalksTo) or (isinstance(step, Hears) and step.keys == ("said",))
 
 
 each = pytest.mark.parametrize("premiere", SCENARIOS, ids=lambda premiere: premiere.title)
@@ -75,14 +86,10 @@ def test_hanging_up_at_every_step(premiere: Premiere, tmp_path):
         outcome, _, _ = talk(world, channel)
         channel.done()
         assert outcome == "caller_gone"
-        content = sum(
-            isinstance(each, Hears) and each.keys == ("said",) for each in premiere.script[:place]
-        )
-        if not content:
-            # Nothing of the content was heard to its end; the first of it may just have begun.
-            assert world.charged() <= 20_000
-        if step.keys != ("said",) and not content:
+        used = any(is_content(each) for each in premiere.script[:place])
+        if not used and step.keys != ("said",):
             assert world.charged() == 0
+        assert world.charged() <= max(premiere.costs, 20_000)
         assert world.charges_without_consent() == 0
         assert world.used() == world.charged()
         assert world.held() == held
@@ -196,9 +203,6 @@ def test_a_service_that_changes_meanwhile_changes_nothing_in_the_call(tmp_path):
 
 def test_unavailable_database_lets_nobody_in(tmp_path):
     """A consent that cannot be written down is no consent: said so, and nothing is charged."""
-    from billing.errors import Unavailable
-    from callflows.scripted import IsHungUp, hears, presses
-
     premiere = SCENARIOS[0]
     world = PremiumWorld(tmp_path, premiere)
 
@@ -231,8 +235,6 @@ def test_unavailable_database_lets_nobody_in(tmp_path):
 
 def test_trouble_in_the_content_is_worded_and_charged_to_that_moment(tmp_path):
     """A fault of ours after the connection: an apology, and what it has cost so far."""
-    from callflows.scripted import IsHungUp, hears, presses
-
     premiere = SCENARIOS[0]
     world = PremiumWorld(tmp_path, premiere)
     script = [
@@ -258,3 +260,24 @@ def test_trouble_in_the_content_is_worded_and_charged_to_that_moment(tmp_path):
     check_money(world, 6000)
     assert world.held() == 0
     world.close()
+
+
+def test_the_caller_is_warned_before_the_credit_ends(tmp_path):
+    """Half a minute before the end of the talk, over what is being said; once."""
+    (premiere,) = [each for each in SCENARIOS if each.title.startswith("the credit ends the talk")]
+    world = PremiumWorld(tmp_path, premiere)
+    channel = Line(world, premiere.script)
+    talk(world, channel)
+    assert channel.inserted == [(90, ("premium_credit_warning",))]
+    world.close()
+
+
+def test_no_state_or_step_of_one_part_hides_another_s():
+    """The flow is mixed of parts: a name that two of them define would be lost in one."""
+    parts = [ConsultantStates, TreeStates, OwnerAuthentication, OwnerProof, Acceptance]
+    # What one part asks for and another, or the flow, gives.
+    asked = {"premium", "service", "services", "line", "consult", "proved", "not_proved"}
+    for place, part in enumerate(parts):
+        for other in parts[place + 1 :]:
+            both = {name for name in vars(part) if name in vars(other) and name[:2] != "__"}
+            assert both <= asked, (part.__name__, other.__name__, both)

@@ -15,7 +15,7 @@ from billing.clock import FixedClock
 from billing.journal import Journal as Store
 from callflows.call import Timers
 from callflows.premium.premium_flow import PremiumFlow
-from callflows.scripted import HangsUp, Hears, Presses, Waits
+from callflows.scripted import HangsUp, Hears, Presses, TalksTo, Waits
 from esl_worker.journal import JournalWriter
 from esl_worker.server import WorkerServer
 from esl_worker.switch.caller import ScriptedCaller
@@ -35,7 +35,8 @@ SCRIPTED = {line.key for language in CATALOGUE.languages for line in CATALOGUE.s
 SECOND_HEIGHT = [
     premiere
     for premiere in SCENARIOS
-    if not premiere.timed and not any(isinstance(step, Waits | HangsUp) for step in premiere.script)
+    if not premiere.timed
+    and not any(isinstance(step, Waits | HangsUp | TalksTo) for step in premiere.script)
 ]
 
 
