@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import getpass
 import json
 import sys
@@ -34,7 +35,7 @@ BY = click.option(
 
 @click.group("service")
 def command() -> None:
-    """Premium-rate services: check, submit, approve, refuse, suspend, list, show, answers.
+    """Premium-rate services: check, submit, approve, refuse, suspend, list, show, diff, answers.
 
     \b
     Example:
@@ -235,6 +236,27 @@ def show(number: str, version: int | None) -> None:
         if isinstance(node, Callout):
             click.echo(f"asks {node.url} (node {name})")
     click.echo(yaml.safe_dump(definition, allow_unicode=True, sort_keys=False), nl=False)
+
+
+@command.command("diff")
+@click.argument("number")
+@click.option("--version", type=click.IntRange(min=1), help="Default: the newest one.")
+def diff(number: str, version: int | None) -> None:
+    """Show what a version would change for callers, line by line."""
+    supervision = supervision_of(Parts(settings_of()))
+    newest = version or supervision.versions(number)[0].version
+    listed = supervision.listed()
+    published = next((each.published for each in listed if each.number == number), None)
+    before = [] if published is None else _lines(supervision.definition(number, published))
+    after = _lines(supervision.definition(number, newest))
+    titles = (f"{number} version {published or 'none'}", f"{number} version {newest}")
+    for line in difflib.unified_diff(before, after, *titles, lineterm=""):
+        click.echo(line)
+
+
+def _lines(definition: dict[str, Any]) -> list[str]:
+    text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False, width=100)
+    return str(text).splitlines()
 
 
 @command.command("answers")

@@ -17,7 +17,11 @@ from callflows.trees.yaml_file import read_yaml
 from tests.tree_house import LANGUAGES, text, tree_of
 from tests.tree_strategies import trees
 
-SAMPLES = sorted((Path(__file__).parents[2] / "conf" / "sample" / "premium").glob("*.yaml"))
+SAMPLES = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "conf" / "sample" / "premium").glob("*.yaml"))
+    if "tree" in read_yaml(path)["content"]
+]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
