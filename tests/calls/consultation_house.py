@@ -78,6 +78,7 @@ class House:
         self.recordings = folder / "recordings"
         for name, hz in TONES.items():
             write_tone(self.sounds / f"{name}.wav", hz, 1.0)
+        write_tone(self.sounds / "story.wav", 700, 25.0)
         for piece in (1, 2):
             write_tone(self.sounds / f"music/waiting/{piece}.wav", 440, 2.0)
         self.control: Control | None = None

@@ -12,7 +12,15 @@ import gevent
 import pytest
 
 from callflows.call import CallerGone, CallerLeft, Prompt
-from callflows.connection import TIME_OVER, Bridged, Leg, Recorded, Recording, Terms
+from callflows.connection import (
+    TIME_OVER,
+    Bridged,
+    Leg,
+    Recorded,
+    Recording,
+    Terms,
+    recording_name,
+)
 from esl_worker.switch.subscribers import Everybody
 from sounds import Phrase
 from tests.calls.consultation_house import (
@@ -362,4 +370,60 @@ def test_everybody_takes_a_call(tmp_path):
     made.switch.subscribers = Everybody()
     (result,) = made.call(bridge(leg(ANNA, "anna", "whisper"), limit_s=3, accept="1"))
     assert result.get(timeout=WAIT_S).code == "anna"
+    made.close()
+
+
+def test_waiting_without_a_control_connection(tmp_path):
+    """Then it is looked between two pieces of music; nothing can be moved or said over a talk."""
+    made = Embedded(tmp_path)
+    control, made.control = made.control, None
+    come = []
+    (result,) = made.call(wait(30, look=lambda: bool(come)))
+    made.sleep(1.0)
+    come.append(True)
+    assert result.get(timeout=2.0) == ""
+    made.hang_up()
+    told = []
+
+    def look(channel):
+        told.append((channel.connected(), channel.limit(60, 5), channel.insert(HELLO)))
+
+    (result,) = made.call(watched(made, look, leg(ANNA, "anna"), limit_s=4))
+    assert result.get(timeout=WAIT_S).time_over
+    assert set(told) == {(None, False, False)}
+    made.control = control
+    made.close()
+
+
+def test_waiting_without_any_music(tmp_path):
+    """Where the recordings are missing callers wait in silence, as long, and keys are heard."""
+    made = Embedded(tmp_path)
+    for piece in MUSIC:
+        (made.sounds / piece).unlink()
+    (result,) = made.call(wait(3))
+    began = made.switch.clock.now()
+    assert result.get(timeout=WAIT_S) == ""
+    assert 2.5 <= made.switch.clock.now() - began <= 6.0
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.wav", "/a.wav", "a.mp3", "a b.wav", "a/.b.wav", "", "A.wav"]
+)
+def test_recordings_stay_in_their_folder(name):
+    """A name that leads elsewhere is refused."""
+    with pytest.raises(ValueError, match="not the name of a recording"):
+        recording_name(name)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [("+98912;x", "a"), ("0912", "a"), ("+989121234567", "a,b"), ("+98912]sofia", "a")],
+)
+def test_only_numbers_are_called(tmp_path, number, code):
+    """Nothing else comes into a dial string."""
+    made = Embedded(tmp_path)
+    (result,) = made.call(bridge(leg(number, code), limit_s=4))
+    with pytest.raises(ValueError, match=r"not an E.164 number|not a code"):
+        result.get(timeout=WAIT_S)
     made.close()

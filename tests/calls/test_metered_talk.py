@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 
+import gevent
 import pytest
 
 from billing.clock import SystemClock
 from billing.database import Database
 from billing.premium.slices import Grant
-from callflows.call import Call, CallerGone, CallerLeft
+from callflows.call import Call, CallerGone, CallerLeft, Prompt
 from callflows.connection import Leg, Terms
 from callflows.journal import Journal
 from callflows.premium.meter import Meter, Rules
@@ -128,6 +129,57 @@ def test_the_credit_is_used_to_its_end_and_never_over(house, office):
     assert house.heard("caller", "warning")
     assert not house.heard("anna", "warning")
     assert house.heard("caller", "hello")
+
+
+def test_content_that_is_too_long_is_broken_off_at_the_end(house, office):
+    """A prompt of 25 s, credit for 10: it ends with the credit, and the last words are heard."""
+    books = office(10)
+
+    def story(channel):
+        call = _Named(channel, books.call_id)
+        meter = Meter(call, books.books.charging, books.clock, warning, RULES)
+        channel.keep({"callflows_visits": "3"})
+        channel.play(Prompt((Phrase("hello"),), "fa"))
+        meter.prepare(books.granted)
+        meter.connect()
+        channel.play(Prompt((Phrase("story"),), "fa"))
+        charged = meter.end()
+        meter.unlimit()
+        channel.play(Prompt((Phrase("whisper"),), "fa"))
+        return charged
+
+    (result,) = house.call(story)
+    charged = result.get(timeout=WAIT_S)
+    assert charged.seconds == 10
+    assert books.charged == (10, 10 * SECOND)
+    house.until(house.over)
+    assert house.heard("caller", "warning")
+    assert house.heard("caller", "whisper")
+
+
+def test_content_ends_at_the_switch_if_nobody_looks(house, office):
+    """The worker is gone, and no other takes the call: the caller's leg ends by itself."""
+    books = office(6)
+
+    def story(channel):
+        call = _Named(channel, books.call_id)
+        meter = Meter(call, books.books.charging, books.clock, warning, RULES)
+        channel.keep({"callflows_visits": "3"})
+        channel.play(Prompt((Phrase("hello"),), "fa"))
+        meter.prepare(books.granted)
+        meter.connect()
+        channel.play(Prompt((Phrase("story"),), "fa"))
+
+    def stays_silent(_):
+        gevent.sleep(40 / house.speed)
+
+    first, _ = house.call(story, stays_silent)
+    house.sleep(4)
+    house.kill_worker()
+    assert isinstance(first.get(timeout=WAIT_S), CallerGone)
+    # Before the prompt would have ended.
+    house.until(house.over, 16.0 / house.speed)
+    assert books.books.view(books.line).used == 0  # `sweep` charges it, when its time is over
 
 
 def test_who_hangs_up_early_pays_what_was_talked(house, office):
