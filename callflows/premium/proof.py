@@ -30,8 +30,8 @@ else:
 
 # More than any has, so that a surplus is refused with the PIN, not left for what follows.
 SECRET_DIGITS = 32
-# A message needs so long to arrive and be read, seconds; music plays meanwhile.
-CODE_WAIT_S = 30.0
+# A message needs its time to arrive and be read: half a minute of music, then so many seconds.
+CODE_WAIT_S = 5.0
 CODES_A_CALL = 2
 PINS_A_CALL = 3
 
@@ -127,7 +127,7 @@ class OwnerProof(_Base):
     @state
     def ask_code(self, call: Call) -> State | None:
         code = call.ask(
-            (words.ASK_CODE, WAITING),
+            (words.ASK_CODE, *WAITING),
             code_or_back,
             digits=Digits(
                 most=CODE_DIGITS,
@@ -185,4 +185,4 @@ def code_or_back(keys: str) -> str:
 
 
 # Played by the question itself, so that the first digit ends it and none is lost.
-WAITING = Phrase("said", what=Recording(MUSIC[0], "♪"))
+WAITING = tuple(Phrase("said", what=Recording(piece, "♪")) for piece in MUSIC)

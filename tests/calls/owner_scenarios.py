@@ -23,6 +23,7 @@ from billing.premium.credit_requests import CreditRequests
 from billing.premium.schema import approval_requests
 from billing.schema import sms_counters
 from callflows.call import Digits, Prompt
+from callflows.connection import MUSIC
 from callflows.premium.desk import Premium
 from callflows.scripted import (
     Event,
@@ -148,7 +149,7 @@ def entering(pin: str = PIN) -> list[Event]:
     return [hears("owner_welcome", "owner_ask_pin"), presses(f"{pin}#")]
 
 
-SENT = ("owner_code_sent", "owner_ask_code", "said")
+SENT = ("owner_code_sent", "owner_ask_code", *["said"] * len(MUSIC))
 BY_CODE: list[Event] = [hears("owner_welcome", *SENT), presses("{code}")]
 MENU = hears("owner_menu")
 END: list[Event] = [presses("*"), hears("goodbye"), IsHungUp()]
