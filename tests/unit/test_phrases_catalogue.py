@@ -252,7 +252,7 @@ def test_catalogue_loads_from_any_folder(tmp_path: Path) -> None:
         ("context: A greeting.", "context:", "area.yaml: greeting: no context note"),
         ("Thank you.", "Thank {you.", r"area.yaml: greeting, en: stray '\{'"),
         ("Thank you.", "[555] Thank you.", "greeting, en: no silence of 555 ms"),
-        ("{sum}. Thank", "{sum:hour}. Thank", "greeting, en: no recordings of the noun hour"),
+        ("{sum}. Thank", "{sum:week}. Thank", "greeting, en: no recordings of the noun week"),
         ("{sum}. Thank", "{sum:cow}. Thank", "greeting, en: no written forms of the noun cow"),
         ("    fa:", "    de: Summe {sum}\n    fa:", "area.yaml: greeting: unknown entries de"),
         ("  greeting:", "  number:", "'number' cannot be a phrase key"),
@@ -262,8 +262,12 @@ def test_catalogue_loads_from_any_folder(tmp_path: Path) -> None:
         ("phrases:", "phrases: [", "area.yaml: "),
     ],
 )
-def test_mistake_in_the_data_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_mistake_in_the_data_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
+) -> None:
     """Each mistake in a data file is an error that names file, phrase and language."""
+    # A noun that can be written and not be said.
+    monkeypatch.setitem(written._NOUNS["en"], "week", ("week", "weeks"))
     assert old in GOOD
     with pytest.raises(CatalogueError, match=message):
         catalogue_of(tmp_path, GOOD.replace(old, new))
