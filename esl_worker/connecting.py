@@ -56,9 +56,9 @@ _RESULTS = (CONNECTED, ENDED, _LAST_CAUSE, _DISPOSITION, _LAST_TO)
 _NOW = r"\\\${strmicroepoch()}"
 _HOOKS = ("execute_on_pre_bridge", "execute_on_pre_bridge_end", "execute_on_post_bridge")
 
-# A bridge without a limit, and how much longer than it should take a bridge may be waited for.
-LONGEST_BRIDGE_S = 6 * 3600.0
-SPARE_S = 120.0
+# Longer than any talk, whose end may move: this only guards against a switch that has vanished
+# without a word, where no control connection finds that out.
+LONGEST_BRIDGE_S = 25 * 3600.0
 # Who has to take the call by a key gets so much more time than it rings.
 ACCEPT_S = 12
 LINGER_S = 10
@@ -187,8 +187,7 @@ class ConnectingChannel(FreeSwitchChannel):
             execute_command("bridge", dial),
             *(getvar_command(name) for name in _RESULTS),
         ]
-        longest = LONGEST_BRIDGE_S if terms.limit_s is None else float(terms.limit_s)
-        replies = self._exchange(commands, longest + terms.ring_s + ACCEPT_S + SPARE_S)
+        replies = self._exchange(commands, LONGEST_BRIDGE_S)
         results = {
             name: variable_of(reply) or ""
             for name, reply in zip(_RESULTS, replies[-len(_RESULTS) :], strict=True)
