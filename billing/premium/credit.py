@@ -20,18 +20,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     Connection,
-    Row,
-    Table,
-    and_,
-    bindparam,
     case,
-    func,
-    literal_column,
     select,
     update,
 )
@@ -42,12 +36,14 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.clock import Clock
 from billing.database import Database
 from billing.errors import BillingError, KeyConflict
+from billing.premium import credit_statements as sql
 from billing.premium.months import CalendarName, month_of
-from billing.premium.schema import credit_limits, owner_approvals, premium_credits, reservations
-from billing.schema import Instant
+from billing.premium.schema import credit_limits, owner_approvals, premium_credits
 
 Status = Literal["open", "committed", "released", "expired"]
 Shortage = Literal["no_credit", "approval_used_up"]
+
+_CREDIT, _PURSE = premium_credits.c, owner_approvals.c
 
 
 class NoReservation(BillingError, LookupError):
@@ -81,114 +77,6 @@ class CreditView:
     def available(self) -> int:
         """What the next call may still reserve."""
         return self.ceiling - self.used - self.held
-
-
-# -- statements -----------------------------------------------------------------------------------
-
-
-def _at(name: str) -> Any:
-    return bindparam(name, type_=Instant())
-
-
-_CREDIT, _PURSE, _HELD = premium_credits.c, owner_approvals.c, reservations.c
-_AMOUNT: Any = bindparam("amount")
-_THIS_MONTH = and_(_CREDIT.line == bindparam("by_line"), _CREDIT.month == bindparam("by_month"))
-_THIS_PURSE = _PURSE.id == bindparam("by_approval")
-# Written out, not bound: a database takes a partial index only for a condition that it can read.
-_OPEN = _HELD.status == literal_column("'open'")
-
-_HOLD_CREDIT = (
-    update(premium_credits)
-    .where(_THIS_MONTH, _CREDIT.used + _CREDIT.held + _AMOUNT <= _CREDIT.ceiling)
-    .values(held=_CREDIT.held + _AMOUNT)
-)
-_HOLD_PURSE = (
-    update(owner_approvals)
-    .where(
-        _THIS_PURSE,
-        _PURSE.line == bindparam("by_line"),
-        _PURSE.revoked_at.is_(None),
-        _PURSE.valid_until > _at("now"),
-        _PURSE.used + _PURSE.held + _AMOUNT <= _PURSE.ceiling,
-    )
-    .values(held=_PURSE.held + _AMOUNT)
-)
-
-
-def _settle(table: Table, which: Any) -> Any:
-    """Give back what was held, and count what was used of it."""
-    return (
-        update(table)
-        .where(which)
-        .values(held=table.c.held - bindparam("back"), used=table.c.used + bindparam("spent"))
-    )
-
-
-_SETTLE_CREDIT = _settle(premium_credits, _THIS_MONTH)
-_SETTLE_PURSE = _settle(owner_approvals, _THIS_PURSE)
-
-_STANDING = (
-    select(credit_limits.c.amount)
-    .where(credit_limits.c.line == bindparam("by_line"))
-    .scalar_subquery()
-)
-_BEGIN_MONTH = (
-    insert(premium_credits)
-    .values(
-        line=bindparam("by_line"),
-        month=bindparam("by_month"),
-        ceiling=func.coalesce(_STANDING, bindparam("default")),
-    )
-    .on_conflict_do_nothing(index_elements=[_CREDIT.line, _CREDIT.month])
-    .returning(_CREDIT.line)
-)
-_RESERVE: Any = (
-    insert(reservations)
-    .on_conflict_do_nothing(index_elements=[_HELD.key])
-    .returning(literal_column("1"))
-)
-_FIND = select(
-    _HELD.key,
-    _HELD.line,
-    _HELD.month,
-    _HELD.approval,
-    _HELD.held,
-    _HELD.committed,
-    _HELD.status,
-    _HELD.expires_at,
-).where(_HELD.key == bindparam("by_key"))
-# On SQLite there is one writer, and the word is left out.
-_LOCK = _FIND.with_for_update()
-_GROW = (
-    update(reservations)
-    .where(_HELD.key == bindparam("by_key"))
-    .values(
-        held=_HELD.held + _AMOUNT,
-        # A later end is never taken back by an earlier one that arrives late.
-        expires_at=case((_HELD.expires_at > _at("until"), _HELD.expires_at), else_=_at("until")),
-    )
-)
-_RESOLVE = (
-    update(reservations)
-    .where(_HELD.key == bindparam("by_key"), _OPEN, _HELD.held >= bindparam("spent"))
-    .values(status=bindparam("outcome"), committed=bindparam("spent"), resolved_at=_at("now"))
-    .returning(_HELD.line, _HELD.month, _HELD.approval, _HELD.held)
-)
-_DUE = (
-    select(_HELD.key)
-    .where(_OPEN, _HELD.expires_at <= _at("now"))
-    .order_by(_HELD.expires_at, _HELD.key)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_DUE_ROWS = _DUE.cte("due")
-_EXPIRE = (
-    update(reservations)
-    .where(_HELD.key.in_(select(_DUE_ROWS.c.key)))
-    .values(status="expired", resolved_at=_at("now"))
-    .returning(_HELD.key, _HELD.line, _HELD.month, _HELD.approval, _HELD.held)
-)
-_VIEW = select(_CREDIT.ceiling, _CREDIT.used, _CREDIT.held).where(_THIS_MONTH)
 
 
 class Credit:
@@ -246,10 +134,19 @@ class Credit:
         """
         _check_positive(amount)
         month = self.month(now)
+        if approval_id is None and conn.dialect.name == "postgresql":
+            values = {"by_line": line, "by_month": month, "by_key": key, "amount": amount}
+            whole = conn.execute(sql.HOLD_AND_RESERVE, values | {"now": now, "until": expires_at})
+            held, made = whole.one()
+            if made:
+                return True
+            if held:
+                self._give_back(conn, line, month, None, amount)
+                return self._replayed(conn, key, line, None)
         if not self._hold(conn, line, month, approval_id, amount, now):
             return self._replayed(conn, key, line, approval_id)
         made = conn.execute(
-            _RESERVE,
+            sql.RESERVE,
             {
                 "key": key,
                 "line": line,
@@ -326,14 +223,14 @@ class Credit:
         Those that another transaction is resolving are left out. For whoever knows better than
         `expire` what such a call has used.
         """
-        return list(conn.scalars(_DUE, {"now": now, "most": limit}))
+        return list(conn.scalars(sql.DUE, {"now": now, "most": limit}))
 
     def expire(self, conn: Connection, now: datetime, limit: int) -> list[str]:
         """Resolve at most ``limit`` open reservations whose time is over; return their keys.
 
         All that they held is given back.
         """
-        rows = conn.execute(_EXPIRE, {"now": now, "most": limit}).all()
+        rows = conn.execute(sql.EXPIRE, {"now": now, "most": limit}).all()
         credits_: Counter[tuple[int, int]] = Counter()
         purses: Counter[int] = Counter()
         for row in rows:
@@ -343,7 +240,7 @@ class Credit:
         # Everybody locks in the same order, so nobody deadlocks.
         if credits_:
             conn.execute(
-                _SETTLE_CREDIT,
+                sql.SETTLE_CREDIT,
                 [
                     {"by_line": line, "by_month": month, "back": back, "spent": 0}
                     for (line, month), back in sorted(credits_.items())
@@ -351,7 +248,7 @@ class Credit:
             )
         if purses:
             conn.execute(
-                _SETTLE_PURSE,
+                sql.SETTLE_PURSE,
                 [
                     {"by_approval": approval, "back": back, "spent": 0}
                     for approval, back in sorted(purses.items())
@@ -384,7 +281,7 @@ class Credit:
 
     def find(self, conn: Connection, key: str) -> Reservation | None:
         """Return what is or was held under a key; None: nothing ever."""
-        row = conn.execute(_FIND, {"by_key": key}).one_or_none()
+        row = conn.execute(sql.FIND, {"by_key": key}).one_or_none()
         return None if row is None else Reservation(*row)
 
     def view_in(self, conn: Connection, line: int, now: datetime) -> CreditView:
@@ -434,15 +331,15 @@ class Credit:
     # ---------------------------------------------------------------------------------------------
 
     def _view(self, conn: Connection, line: int, month: int) -> CreditView:
-        row = conn.execute(_VIEW, {"by_line": line, "by_month": month}).one_or_none()
+        row = conn.execute(sql.VIEW, {"by_line": line, "by_month": month}).one_or_none()
         if row is not None:
             return CreditView(month, *row)
-        standing = conn.execute(select(_STANDING), {"by_line": line}).scalar_one_or_none()
+        standing = conn.execute(select(sql.STANDING), {"by_line": line}).scalar_one_or_none()
         return CreditView(month, self._default if standing is None else standing, 0, 0)
 
     def _begin_month(self, conn: Connection, line: int, month: int) -> bool:
         values = {"by_line": line, "by_month": month, "default": self._default}
-        return conn.execute(_BEGIN_MONTH, values).first() is not None
+        return conn.execute(sql.BEGIN_MONTH, values).first() is not None
 
     def _hold(
         self,
@@ -454,13 +351,13 @@ class Credit:
         now: datetime,
     ) -> bool:
         values = {"by_line": line, "by_month": month, "amount": amount}
-        held = conn.execute(_HOLD_CREDIT, values).rowcount == 1
+        held = conn.execute(sql.HOLD_CREDIT, values).rowcount == 1
         if not held and self._begin_month(conn, line, month):
-            held = conn.execute(_HOLD_CREDIT, values).rowcount == 1
+            held = conn.execute(sql.HOLD_CREDIT, values).rowcount == 1
         if not held or approval is None:
             return held
         purse = {"by_approval": approval, "by_line": line, "amount": amount, "now": now}
-        if conn.execute(_HOLD_PURSE, purse).rowcount == 1:
+        if conn.execute(sql.HOLD_PURSE, purse).rowcount == 1:
             return True
         self._give_back(conn, line, month, None, amount)
         return False
@@ -475,10 +372,10 @@ class Credit:
         spent: int = 0,
     ) -> None:
         conn.execute(
-            _SETTLE_CREDIT, {"by_line": line, "by_month": month, "back": back, "spent": spent}
+            sql.SETTLE_CREDIT, {"by_line": line, "by_month": month, "back": back, "spent": spent}
         )
         if approval is not None:
-            conn.execute(_SETTLE_PURSE, {"by_approval": approval, "back": back, "spent": spent})
+            conn.execute(sql.SETTLE_PURSE, {"by_approval": approval, "back": back, "spent": spent})
 
     def _replayed(self, conn: Connection, key: str, line: int, approval: int | None) -> bool:
         """Whether the key holds just this already; False when it holds nothing yet."""
@@ -492,7 +389,7 @@ class Credit:
         return True
 
     def _locked(self, conn: Connection, key: str) -> Reservation:
-        row = conn.execute(_LOCK, {"by_key": key}).one_or_none()
+        row = conn.execute(sql.LOCK, {"by_key": key}).one_or_none()
         if row is None:
             raise NoReservation(f"nothing was reserved under {key}")
         return Reservation(*row)
@@ -509,7 +406,7 @@ class Credit:
             return False
         if more and not self._hold(conn, found.line, found.month, found.approval, more, now):
             return False
-        conn.execute(_GROW, {"by_key": found.key, "amount": more, "until": expires_at})
+        conn.execute(sql.GROW, {"by_key": found.key, "amount": more, "until": expires_at})
         return True
 
     def _resolve(
@@ -520,12 +417,15 @@ class Credit:
         spent: int,
         now: datetime,
     ) -> None:
-        row: Row[Any] | None = conn.execute(
-            _RESOLVE, {"by_key": key, "spent": spent, "outcome": outcome, "now": now}
-        ).one_or_none()
-        if row is not None:
-            self._give_back(conn, row.line, row.month, row.approval, row.held, spent)
-            return
+        values = {"by_key": key, "spent": spent, "outcome": outcome, "now": now}
+        if conn.dialect.name == "postgresql":
+            if conn.execute(sql.RESOLVE_AND_SETTLE, values).first() is not None:
+                return
+        else:
+            row = conn.execute(sql.RESOLVE, values).one_or_none()
+            if row is not None:
+                self._give_back(conn, row.line, row.month, row.approval, row.held, spent)
+                return
         found = self.find(conn, key)
         if found is None:
             raise NoReservation(f"nothing was reserved under {key}")
