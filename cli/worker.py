@@ -18,6 +18,7 @@ from callflows.announce_flow import AnnounceFlow
 from callflows.bill_flow import BillFlow
 from callflows.config import LANGUAGES, ConfigError, Settings
 from callflows.premium.approval_call import ApprovalCallFlow
+from callflows.premium.complaint_flow import ComplaintFlow
 from callflows.premium.owner_flow import OwnerFlow
 from callflows.premium.premium_flow import PremiumFlow
 from cli import metrics as metrics_port
@@ -36,7 +37,8 @@ from sounds import load_catalogue
 log = logging.getLogger(__name__)
 
 FLOWS: dict[str, FlowMaker] = {
-    flow.name: flow for flow in (BillFlow, AnnounceFlow, PremiumFlow, OwnerFlow, ApprovalCallFlow)
+    flow.name: flow
+    for flow in (BillFlow, AnnounceFlow, PremiumFlow, OwnerFlow, ApprovalCallFlow, ComplaintFlow)
 }
 # Folder of the journals' spools, in state_dir: shared by all workers of the machine.
 JOURNALS = "journals"
@@ -67,6 +69,7 @@ def make_server(
             settings.announce_number: AnnounceFlow.name,
             settings.premium_approval_number: ApprovalCallFlow.name,
             settings.premium_owner_number: OwnerFlow.name,
+            settings.premium_complaints_number: ComplaintFlow.name,
             **settings.services,
         },
         parts.catalogue,
