@@ -148,6 +148,7 @@ class ScriptedChannel:
         self.clock = clock
         self.control = control
         self.inserted: list[tuple[int, tuple[str, ...]]] = []
+        self.limits: list[int | None] = []
         # Seconds from now to the end of the talk, and since when it has lasted.
         self.left_s: int | None = None
         self._connected: datetime | None = None
@@ -256,7 +257,8 @@ class ScriptedChannel:
         self._watcher = look
 
     def limit(self, seconds: int | None, farewell_s: int) -> bool:
-        """Move the end of the talk."""
+        """Move the end of the talk, or of the call."""
+        self.limits.append(seconds)
         if self.control and self._connected is not None:
             self.left_s = seconds
         return self.control

@@ -169,6 +169,9 @@ class Meter:
             if not self._running:
                 self._call.channel.watch(None)
         self._parted(bridged, within)
+        if self._running:
+            # The bridge has taken its end away with it.
+            self._limit()
         return bridged
 
     # -- while the switch is at work ----------------------------------------------------------

@@ -21,6 +21,7 @@ from callflows.connection import (
     Terms,
     recording_name,
 )
+from esl_worker.call import FreeSwitchChannel
 from esl_worker.switch.subscribers import Everybody
 from sounds import Phrase
 from tests.calls.consultation_house import (
@@ -426,4 +427,21 @@ def test_only_numbers_are_called(tmp_path, number, code):
     (result,) = made.call(bridge(leg(number, code), limit_s=4))
     with pytest.raises(ValueError, match=r"not an E.164 number|not a code"):
         result.get(timeout=WAIT_S)
+    made.close()
+
+
+def test_a_talk_is_waited_for_to_its_end(tmp_path, monkeypatch):
+    """Its end may move by hours: the answer to `bridge` is not missed after the first one."""
+    waited = []
+    exchange = FreeSwitchChannel._exchange
+
+    def noted(channel, commands, timeout_s=0.0):
+        waited.append(timeout_s)
+        return exchange(channel, commands, timeout_s)
+
+    monkeypatch.setattr(FreeSwitchChannel, "_exchange", noted)
+    made = Embedded(tmp_path)
+    (result,) = made.call(bridge(leg(ANNA, "anna"), limit_s=2))
+    assert result.get(timeout=WAIT_S).time_over
+    assert max(waited) >= 24 * 3600
     made.close()

@@ -214,5 +214,7 @@ def test_a_bridge_in_a_content_that_costs_already(database, clock):
     clock.advance(20)
     talk.meter.bridge([ANNA], TERMS, within=True)
     assert talk.meter.running
+    # The content's end is at the switch again: 75 of the 240 s that are reserved are over.
+    assert talk.channel.limits[-1] == 165
     clock.advance(10)
     assert talk.meter.end().seconds == 85  # the ringing is within the content
