@@ -247,7 +247,7 @@ def _consultants_only(conn: Connection, consent: int) -> bool:
     if definition is None:
         return False
     content = json.loads(definition).get("content", {})
-    return "consultants" in content and not content.get("tree")
+    return bool(content.get("consultants")) and not content.get("tree")
 
 
 def _park(conn: Connection, call_id: str, reason: str) -> bool:
