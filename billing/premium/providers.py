@@ -234,6 +234,32 @@ def contract_at(conn: Connection, provider: int, at: datetime) -> Contract | Non
     return None if row is None else _contract(row)
 
 
+def contract(conn: Connection, contract_id: int) -> Contract:
+    """Return terms by their row id.
+
+    Raises:
+        LookupError: there are none.
+    """
+    row = conn.execute(
+        select(provider_contracts).where(provider_contracts.c.id == contract_id)
+    ).one_or_none()
+    if row is None:
+        raise LookupError(f"no contract {contract_id}")
+    return _contract(row)
+
+
+def provider(conn: Connection, provider_id: int) -> Provider:
+    """Return a provider by its row id.
+
+    Raises:
+        UnknownProvider: there is none.
+    """
+    row = conn.execute(select(providers).where(providers.c.id == provider_id)).one_or_none()
+    if row is None:
+        raise UnknownProvider(f"there is no provider {provider_id}")
+    return Provider(*row)
+
+
 def parse_parts(text: str) -> tuple[Part, ...]:
     """Read ``vat=9,fund=0.5``: codes and per cent, to hundredths.
 

@@ -167,7 +167,7 @@ class Settlements:
                 )
                 .values(status="payable", invoice=number)
             )
-            found = _found(conn, statement)
+            found = statement_of(conn, statement)
             if found.status == "awaiting_invoice":
                 raise WrongInvoice(f"the statement is of {found.payable} rials, not of {amount}")
             if (found.invoice, found.payable) != (number, amount):
@@ -194,7 +194,7 @@ class Settlements:
                 .values(status="paid", transfer=transfer, paid_at=now)
                 .returning(settlements.c.provider, settlements.c.payable)
             ).one_or_none()
-            found = _found(conn, statement)
+            found = statement_of(conn, statement)
             if row is None and found.transfer != transfer:
                 raise WrongInvoice(f"statement {statement} is {found.status}")
             if row is not None:
@@ -212,7 +212,7 @@ class Settlements:
             UnknownStatement: there is none of this number.
             Unavailable: the database is locked or away.
         """
-        return self._database.query(lambda conn: _found(conn, statement))
+        return self._database.query(lambda conn: statement_of(conn, statement))
 
     def listed(self, month: int | None = None) -> list[Statement]:
         """Return the statements of a month, or all, in order.
@@ -423,7 +423,12 @@ def _last(conn: Connection, provider: int) -> Statement | None:
     return None if row is None else _statement(row)
 
 
-def _found(conn: Connection, statement: int) -> Statement:
+def statement_of(conn: Connection, statement: int) -> Statement:
+    """Return a statement by its number.
+
+    Raises:
+        UnknownStatement: there is none.
+    """
     row = conn.execute(select(settlements).where(settlements.c.id == statement)).one_or_none()
     if row is None:
         raise UnknownStatement(f"there is no statement {statement}")
