@@ -16,7 +16,7 @@ from billing.entities import Language
 from billing.errors import Unavailable
 from billing.premium.consultants import Consultant, Consultants
 from billing.premium.slices import Refused
-from callflows.call import BACK, Call, CallerGone
+from callflows.call import BACK, Call, CallerGone, CallerLeft
 from callflows.connection import Bridged, Leg, Terms
 from callflows.flow import State, state
 from sounds import Phrase, Recording
@@ -149,9 +149,10 @@ class ConsultantStates(_Base):
                 legs, terms, self._hold_while(call), within=bool(self.context.get(_WITHIN))
             )
         except CallerGone as gone:
-            left = getattr(gone, "bridged", None)
-            talked = left.code if left is not None else None
-            self._write_quietly(lambda: self._give_back(call, talked))
+            # Else the talk may go on, and another worker has the call when it ends.
+            if gone.certain:
+                talked = gone.bridged.code if isinstance(gone, CallerLeft) else None
+                self._write_quietly(lambda: self._give_back(call, talked))
             raise
         if bridged.cause == "NO_CREDIT":
             self._write_quietly(lambda: self._give_back(call, None))
@@ -180,8 +181,9 @@ class ConsultantStates(_Base):
             found = call.wait_for(
                 lambda: self._claim_for(call) or None, most_s=rules.tell_s, keys=BACK
             )
-        except CallerGone:
-            self._write_quietly(lambda: self._give_back(call, None, "left"))
+        except CallerGone as gone:
+            if gone.certain:
+                self._write_quietly(lambda: self._give_back(call, None, "left"))
             raise
         if isinstance(found, str):
             self._write_quietly(lambda: self._give_back(call, None, "left"))

@@ -18,6 +18,7 @@ from callflows.premium.consulting import ConsultantStates
 from callflows.premium.meter import Meter
 from callflows.runner import run
 from callflows.scripted import HangsUp, IsHungUp, ScriptedChannel, hears, talks_to, waits
+from esl_worker.session import ConnectionLost
 from sounds import Phrase
 from tests.charging_house import TEHRAN, House, per_minute
 
@@ -318,6 +319,24 @@ def test_the_caller_hangs_up(room, script):
     assert found.claims == []
     talked = getattr(script[1], "caller_ends", False)
     assert found.charged == (("charged", 9) if talked else ("begun", None))
+
+
+@pytest.mark.parametrize("where", ["bridge", "wait"])
+def test_a_lost_connection_gives_nothing_back(room, where):
+    """The call may go on, and the talk with it: who takes over gives back."""
+    waiting = where == "wait"
+    said = ("consulting_busy", "consulting_queue") if waiting else ("consulting_connecting",)
+    found = room([hears(*said)])
+    if waiting:
+        found.consultants.claim(found.service.id, "ring_order", "other")
+
+    def lost(*_):
+        raise ConnectionLost("reset by peer", "unconfirmed")
+
+    setattr(found.channel, where, lost)
+    assert found.run()[0] == "caller_gone"
+    assert found.claims == ["a"]
+    assert found.place is None
 
 
 @pytest.mark.parametrize("name", ["consult", "ring", "queue"])
