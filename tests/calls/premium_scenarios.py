@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from argon2 import PasswordHasher
 from sqlalchemy import update
 
-from billing.premium.schema import consultants, premium_services, providers
+from billing.premium.schema import consultants, owner_approvals, owners, premium_services, providers
 from callflows.scripted import Event, HangsUp, IsHungUp, hears, presses, talks_to, waits
 from tests.calls.premium_world import CREDIT, Premiere, PremiumWorld, texts
 
@@ -98,6 +101,39 @@ def greeted(world: PremiumWorld) -> None:
 def born_today(world: PremiumWorld) -> None:
     # 2026-11-21 is the 30th of Aban, the eighth month, 1405.
     world.owners.set_birthday(world.line.id, "0830")
+
+
+PIN = "40961738"
+
+
+def with_pin(world: PremiumWorld) -> None:
+    """The owner has set a PIN."""
+    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PIN)
+    world.add(owners, line=world.line.id, pin_hash=hashed, pin_set_at=world.clock.now())
+
+
+def asks_for_pin(world: PremiumWorld) -> None:
+    """... and wants it asked for in each premium call from the line."""
+    with_pin(world)
+    world.owners.set_authentication(world.line.id, "pin")
+
+
+def approved(ceiling: int):
+    """The owner has approved the service, up to so many rials."""
+
+    def arrange(world: PremiumWorld) -> None:
+        now = world.clock.now()
+        world.add(
+            owner_approvals,
+            line=world.line.id,
+            service=world.service,
+            ceiling=ceiling,
+            granted_at=now,
+            valid_until=now + timedelta(days=1),
+            via="sms",
+        )
+
+    return arrange
 
 
 FIXED_PRICE = {"tariffs": [{"from": "2026-01-01", "model": "per_call", "price": 20_000}]}
@@ -520,6 +556,73 @@ SCENARIOS = [
         accepted=True,
         refused="owner_no_answer",
         counts_tries=True,
+    ),
+    Premiere(
+        "by the owner's PIN",
+        [
+            *ACCEPTED,
+            hears("owner_ask_pin"),
+            presses(f"{PIN}#"),
+            hears(CONNECTING),
+            *CONTENT,
+            *END,
+        ],
+        service={"authentication": "pin"},
+        arrange=with_pin,
+        costs=12_000,
+        accepted=True,
+    ),
+    Premiere(
+        "the line itself asks for the PIN, which is wrong",
+        [
+            *ACCEPTED,
+            hears("owner_ask_pin"),
+            presses("1111#"),
+            hears("owner_pin_wrong", "owner_ask_pin"),
+            presses("2222#"),
+            hears("owner_pin_wrong", "owner_ask_pin"),
+            presses("3333#"),
+            hears("owner_pin_locked", "premium_not_authenticated"),
+            IsHungUp(),
+        ],
+        arrange=asks_for_pin,
+        accepted=True,
+        refused="owner_locked",
+        counts_tries=True,
+    ),
+    Premiere(
+        "with the owner's approval, up to its ceiling",
+        [*ACCEPTED, hears(CONNECTING), *CONTENT, *END],
+        service={"authentication": "approval"},
+        arrange=approved(12_000),
+        costs=12_000,
+        accepted=True,
+    ),
+    Premiere(
+        "the approval is used up in the content, the credit is not",
+        [
+            *ACCEPTED,
+            hears(CONNECTING),
+            *POEM_FOR_EVER,
+            hears("said"),
+            presses("1"),
+            hears("premium_approval_ended", *COST),
+            IsHungUp(),
+        ],
+        service={"authentication": "approval"},
+        arrange=approved(6000),
+        costs=6000,
+        accepted=True,
+        counts_tries=True,
+        timed=True,
+    ),
+    Premiere(
+        "an approval that does not reach for a beginning",
+        [*ACCEPTED, hears("premium_approval_used_up"), IsHungUp()],
+        service={"authentication": "approval"},
+        arrange=approved(5999),
+        accepted=True,
+        refused="approval_used_up",
     ),
     Premiere(
         "the owner need not be asked",

@@ -18,7 +18,7 @@ from callflows.premium.proof import OwnerProof
 from callflows.runner import run
 from callflows.scripted import HangsUp, Hears, IsHungUp, TalksTo, hears, presses
 from callflows.trees.runner import TreeStates
-from tests.calls.premium_scenarios import ACCEPT, CONNECTING, KEY, SCENARIOS, TERMS
+from tests.calls.premium_scenarios import ACCEPT, CONNECTING, KEY, PIN, SCENARIOS, TERMS
 from tests.calls.premium_world import NUMBER, Line, Premiere, PremiumWorld
 
 CALL_ID = "00000000-0000-4000-8000-000000000001"
@@ -281,3 +281,15 @@ def test_no_state_or_step_of_one_part_hides_another_s():
         for other in parts[place + 1 :]:
             both = {name for name in vars(part) if name in vars(other) and name[:2] != "__"}
             assert both <= asked, (part.__name__, other.__name__, both)
+
+
+def test_a_pin_is_nowhere(tmp_path):
+    """Neither context, journal nor any table holds the PIN as it was keyed in."""
+    (premiere,) = [each for each in SCENARIOS if each.title == "by the owner's PIN"]
+    world = PremiumWorld(tmp_path, premiere)
+    channel = Line(world, premiere.script)
+    _, _, call = talk(world, channel)
+    told = repr([step.data for step in call.journal.steps]) + repr(channel.variables)
+    assert PIN not in told
+    world.close()
+    assert PIN.encode() not in (tmp_path / "calls.db").read_bytes()
