@@ -15,7 +15,7 @@ CREDIT = 50_000
 # The digit that was named, a vote, the end; and somebody who does not accept the price.
 ANSWERS = {"votes": ["named", "2", "2"], "does not accept": ["0", "0", "0"]}
 # Slow enough that the content lasts a second of real time: less costs nothing.
-SPEED = 25.0
+SPEED = 12.0
 
 
 def publish(parts: Any) -> str:
