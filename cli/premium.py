@@ -81,7 +81,7 @@ def release(call_id: str, by: str) -> None:
 
 @command.command("waive")
 @click.argument("call_id", metavar="CALL")
-@click.option("--reason", required=True, help="Why; the owner is told it by `callflows explain`.")
+@click.option("--reason", required=True, help="Why; kept with the call.")
 @BY
 def waive(call_id: str, reason: str, by: str) -> None:
     """Make CALL, whose charge is parked, free."""

@@ -43,6 +43,9 @@ TOLERANCE = timedelta(seconds=2)
 RULE = "cdr_difference"
 """The rule that alerts of posted charges name."""
 
+WAIVED = "waived by"
+"""How the reason of a call begins that a person has made free."""
+
 _CALL = premium_calls.c
 _LONGEST_REASON = 300
 
@@ -196,7 +199,7 @@ class ParkedCharges:
             NotParked: there is no such parked charge.
             Unavailable: the database is locked or away; nothing was written.
         """
-        reason = f"waived by {who}: {why}"[:_LONGEST_REASON]
+        reason = f"{WAIVED} {who}: {why}"[:_LONGEST_REASON]
         return self._database.write(lambda conn: self._decide(conn, call_id, "free", reason))
 
     def _decide(self, conn: Connection, call_id: str, status: str, reason: str) -> int:

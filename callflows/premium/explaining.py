@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from billing.premium.charging import Standing
+from billing.premium.charge_check import WAIVED
 from billing.premium.explain import Explanation, PostedCharge
-from billing.premium.months import format_month
 from billing.premium.rating import Segment, version_at
+from billing.premium.standing import Standing
 from callflows.journal import phrase_of
 from sounds import Catalogue, Phrase
 from sounds.errors import PhraseError
@@ -55,7 +55,7 @@ class Explaining:
         if told.approval is not None:
             yield self._say(
                 "explain_approval",
-                approval=str(told.approval.id),
+                approval=told.approval.id,
                 day=told.approval.granted_at.astimezone(self._zone).date(),
                 ceiling=told.approval.ceiling,
             )
@@ -78,10 +78,11 @@ class Explaining:
             )
             if told.rated is not None and call.status != "free":
                 yield from self._segments(told, connected, told.rated.segments)
-        if call.status == "free":
-            yield self._say("explain_free", reason=call.reason or "")
-        elif call.status == "begun":
+        else:
             yield self._say("explain_not_begun")
+        if call.status == "free" and connected is not None:
+            waived = (call.reason or "").startswith(WAIVED)
+            yield self._say("explain_waived" if waived else "explain_free")
         elif call.status == "parked":
             yield self._say("explain_parked", amount=call.amount or 0, seconds=told.recorded_s or 0)
         elif call.status == "charged":
@@ -91,7 +92,8 @@ class Explaining:
         if told.credit is not None:
             yield self._say(
                 "explain_credit",
-                month=format_month(told.credit.month),
+                month=told.credit.month % 100,
+                year=told.credit.month // 100,
                 ceiling=told.credit.ceiling,
                 used=told.credit.used,
             )
@@ -131,9 +133,9 @@ class Explaining:
 
     def _evidence(self, told: Explanation) -> Iterator[str]:
         if told.broken:
-            yield self._say("explain_broken", place=str(told.broken[0].place))
+            yield self._say("explain_broken", place=told.broken[0].place)
         else:
-            yield self._say("explain_sealed", place=str(told.consent.place))
+            yield self._say("explain_sealed", place=told.consent.place)
 
     def _quoted(self, key: str, language: str, slots: dict[str, object]) -> str:
         try:
