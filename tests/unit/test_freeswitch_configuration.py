@@ -115,7 +115,12 @@ def test_our_configurations_win_over_the_packaged_ones():
 def test_numbers_and_contexts_are_those_of_callflows(switch):
     """What the defaults of callflows.toml transfer to exists in the default dialplan."""
     settings = Settings()
-    premium = ("9091234567", "70701234", settings.premium_owner_number)
+    premium = (
+        "9091234567",
+        "70701234",
+        settings.premium_owner_number,
+        settings.premium_complaints_number,
+    )
     for number in (*settings.services, *premium):
         assert re.search(expression(switch, "callflows", "callflows_service"), number)
     payment = expression(switch, settings.payment_context, "callflows_payment")
