@@ -17,6 +17,7 @@ from callflows.call import Timers
 from callflows.premium.premium_flow import PremiumFlow
 from callflows.scripted import HangsUp, Hears, Presses, TalksTo, Waits
 from esl_worker.journal import JournalWriter
+from esl_worker.live_calls import LiveCalls
 from esl_worker.server import WorkerServer
 from esl_worker.switch.caller import ScriptedCaller
 from esl_worker.switch.clock import Clock
@@ -59,6 +60,7 @@ class Place:
         self.premiere = premiere
         time = Clock(SPEED)
         self.world = PremiumWorld(folder, premiere, SwitchTime(NOW, time))
+        self.live = LiveCalls()
         self.journals = JournalWriter(Store(self.world.database), interval_s=0.05)
         worker = Worker(
             self.world.services,
@@ -68,6 +70,7 @@ class Place:
             folder,
             self.journals,
             prefixes={"909": "premium", "7070": "premium"},
+            live=self.live,
             timers=TIMERS,
         )
         self.server = WorkerServer(("127.0.0.1", 0), worker)
@@ -262,3 +265,43 @@ def test_the_journal_tells_what_was_heard_pressed_and_charged(place):
     events = [step.data["event"] for step in call.steps if step.kind == "event"]
     assert events[:2] == ["accepted", "connected"]
     assert "charged" in events
+
+
+class LosesWorker(Listener):
+    """A caller whose call loses its worker in the middle of the n-th prompt."""
+
+    def __init__(self, place, answers, prompt):
+        super().__init__(place.world, answers)
+        self.place = place
+        self.left = prompt
+
+    def heard(self, files, duration, collecting):
+        super().heard(files, duration, collecting)
+        self.left -= not files[0].startswith("silence_stream")
+        if self.left == 0:
+            self.left = -1
+            self._channel.clock.later(duration / 2, self._lose)
+
+    def _lose(self):
+        place, uuid = self.place, self._channel.uuid
+        assert place.live.end(place.switch.bus.core_uuid, uuid)
+
+
+@pytest.mark.parametrize("place", [ANYBODY], indirect=True, ids=["loses"])
+@pytest.mark.parametrize("prompt", range(1, PROMPTS + 1))
+def test_another_worker_goes_on_from_any_prompt(place, prompt):
+    """The live call goes on with another worker: one consent, one charge, nothing held."""
+    world = place.world
+    caller = LosesWorker(place, ["named", "1", "2"], prompt)
+    channel = place.call(caller)
+    assert channel.hangup_cause == "NORMAL_CLEARING"
+    heard = heard_by(caller)
+    assert heard[-1] == ("premium_cost_minutes", "premium_goodbye")
+    assert world.accepted() == 1
+    # A prompt of the content that is played once more takes its time once more.
+    assert 12_000 <= world.charged() <= 18_000
+    assert world.used() == world.charged()
+    assert world.held() == 0
+    journal = Store(world.database).read(channel.uuid)
+    assert journal is not None
+    assert sum(step.data.get("event") == "resumed" for step in journal.steps) == 1
