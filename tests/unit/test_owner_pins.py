@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +124,32 @@ def test_a_process_that_dies_while_it_verifies_has_used_up_the_try(house):
         with pytest.raises(SystemExit):
             pins.check(line, PIN)
     assert house.pins.check(line, PIN).result == "locked"
+
+
+def test_other_calls_go_on_while_a_pin_is_verified(house):
+    """In a worker's thread pool: the loop of all other calls turns meanwhile."""
+    line = with_pin(house)
+    turns = 0
+    meanwhile = []
+
+    def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    def in_thread(work):
+        before = turns
+        result = gevent.get_hub().threadpool.spawn(work).get()
+        meanwhile.append(turns - before)
+        return result
+
+    other = gevent.spawn(others)
+    pins = Pins(house.database, house.clock, in_thread=in_thread)
+    assert gevent.spawn(pins.check, line, PIN).get(timeout=30).ok
+    other.kill()
+    assert meanwhile
+    assert meanwhile[0] > 1
 
 
 def test_setting_needs_a_code(house, clock):
