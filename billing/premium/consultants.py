@@ -206,6 +206,10 @@ class Consultants:
     def _free(self, conn: Connection, service: int, now: datetime) -> list[Any]:
         working = self._working(conn, service, now)
         numbers = [row.number for row in working]
+        # Whoever claims one of these telephones, for whichever service, waits here.
+        conn.execute(
+            select(_WHO.id).where(_WHO.number.in_(numbers)).order_by(_WHO.id).with_for_update()
+        )
         busy = set(
             conn.scalars(
                 select(_WHO.number).where(

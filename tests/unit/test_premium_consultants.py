@@ -202,3 +202,14 @@ def test_callers_at_once_never_get_the_same_consultant(desk, in_threads):
     found = in_threads([lambda n=n: desk.claim(f"call-{n}") for n in range(20)])
     served = [codes for codes in found if codes]
     assert sorted(served) == [[f"c{place}"] for place in range(5)], found
+
+
+def test_one_telephone_in_two_services_at_once(desk, in_threads):
+    """Twenty callers of two services in the same moment: the telephone rings for one of them."""
+    other, _ = desk.house.service(per_minute())
+    desk.add("a", number="+982100000001")
+    desk.add("z", number="+982100000001", service=other)
+    found = in_threads(
+        [lambda n=n: desk.claim(f"call-{n}", service=other if n % 2 else None) for n in range(20)]
+    )
+    assert len([codes for codes in found if codes]) == 1, found
