@@ -11,7 +11,9 @@ the music) goes through the control connection, from `look`, in the call's own g
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import uuid as uuids
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +127,7 @@ class ConnectingChannel(FreeSwitchChannel):
     def record(self, prompt: Prompt, name: str, terms: Recording) -> Recorded | None:
         """See `Channel.record`. Any key ends it; the file is kept if the caller hangs up."""
         path = self._means.recordings_dir / recording_name(name)
-        _make_folder(path.parent, self._means.recordings_dir)
+        make_folder(path.parent, self._means.recordings_dir)
         visit = self._visit()
         if self._before.pop(RECORDED, None) == visit:
             return _recorded(name, self._before, terms)
@@ -379,20 +381,24 @@ class _Waiting:
         return self._found
 
 
-def _make_folder(folder: Path, root: Path) -> None:
+def make_folder(folder: Path, root: Path) -> None:
     """Make a folder below the recordings folder, as open to the switch as that is.
 
-    The switch makes none: it ends a call that is to be recorded where there is no folder.
+    The switch makes none: it ends a call that is to be recorded where there is no folder. Raises
+    OSError.
     """
     if folder.is_dir():
         return
-    if folder != root:
-        _make_folder(folder.parent, root)
-    else:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(exist_ok=True)
-    if folder != root:
-        folder.chmod(root.stat().st_mode & 0o7777)
+    if folder == root:
+        folder.mkdir(parents=True)
+        return
+    make_folder(folder.parent, root)
+    # Not by chmod, which takes the group away from whoever is no member of it.
+    umask = os.umask(0)
+    try:
+        folder.mkdir(stat.S_IMODE(root.stat().st_mode) & 0o777, exist_ok=True)
+    finally:
+        os.umask(umask)
 
 
 def _recorded(name: str, found: Mapping[str, str], terms: Recording) -> Recorded | None:

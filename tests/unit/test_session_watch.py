@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import gevent
 import gevent.socket
 import pytest
 from esl_peer import CONNECT_ANSWER, LINGER, NOTICE, reply
 
 from callflows.call import CallerGone
+from esl_worker.connecting import make_folder
 from esl_worker.dialling import check_dial_string, endpoint_of
 from esl_worker.session import (
     ReplyTimeout,
@@ -138,3 +141,17 @@ def test_what_is_no_number_is_not_dialled():
     for number in ("09121234567", "+98912]sofia/x", "", "+1 2"):
         with pytest.raises(ValueError, match="not an E"):
             endpoint_of("sofia/{e164}", number)
+
+
+def test_folders_of_recordings_are_as_open_as_the_first(tmp_path):
+    """Whatever the process's umask says: the switch, of the same group, has to write there."""
+    root = tmp_path / "recordings"
+    umask = os.umask(0o077)
+    try:
+        make_folder(root, root)
+        root.chmod(0o2770)
+        make_folder(root / "services" / "909", root)
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(umask)
+    assert oct((root / "services" / "909").stat().st_mode & 0o7777) == oct(0o2770)
