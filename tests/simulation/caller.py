@@ -243,7 +243,6 @@ class SimulatedCall:
             assert self.hung_up_at is not None
             ended_at = self.hung_up_at + (world.clock.now() - world.clock.true)
             world.charging.ended(self.id, ended_at)
-            world.nudge()
         elif self.accepted:
             world.database.point = "abandoned"
             world.charging.abandoned(self.id, "hung up")

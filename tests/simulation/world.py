@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, select
 
@@ -30,6 +29,9 @@ from billing.premium.consents import Consents
 from billing.premium.credit import Credit
 from billing.premium.rating import rate
 from billing.premium.schema import (
+    charges,
+    collections,
+    complaints,
     consents,
     owner_approvals,
     premium_calls,
@@ -39,17 +41,31 @@ from billing.premium.schema import (
     providers,
     reservations,
     service_versions,
+    settlements,
 )
 from billing.premium.tariffs import Band, Tariff
-from billing.schema import lines
+from billing.schema import accounts, bills, lines
+from tests.simulation.books import Books
 from tests.simulation.caller import SimulatedCall, Steps
-from tests.simulation.clockwork import Agenda, VirtualClock
+from tests.simulation.clockwork import TEHRAN, Agenda, VirtualClock
 from tests.simulation.faults import PHASES, FragileDatabase, Killed
 
-TEHRAN = ZoneInfo("Asia/Tehran")
 START = datetime(2026, 11, 18, 20, 30, tzinfo=UTC)
 """Midnight in Tehran, 1405/08/28: a month ends within every run."""
 
+_LEFT_BEHIND = (
+    premium_calls,
+    reservations,
+    premium_credits,
+    owner_approvals,
+    consents,
+    charges,
+    collections,
+    complaints,
+    settlements,
+    bills,
+    accounts,
+)
 _CALLS_A_DAY = 1250
 _CALLS_A_LINE = 125
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,9 +123,9 @@ class World:
         self.happened: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._made = 0
-        self._redis_is_lost = False
         with self._calm():
             self._build()
+        self.books = Books(self)
 
     # -- what is there ----------------------------------------------------------------------------
 
@@ -238,6 +254,7 @@ class World:
         self.agenda.after(0, lambda: self._arrive(gap))
         self.agenda.after(300, self._sweep)
         self.agenda.after(3600, self._decide)
+        self.books.open()
         self._plan(self.trouble.clock_jumps_a_day, self._jump)
         self._plan(self.trouble.redis_losses_a_day, self._lose_redis)
         self.agenda.run()
@@ -275,7 +292,7 @@ class World:
             self._worker_dies(call.worker)
             return
         try:
-            with self._at_risk():
+            with self.at_risk():
                 wait = next(steps)
         except StopIteration:
             call.running = None
@@ -353,9 +370,8 @@ class World:
                 )
 
     def _deliver(self, leg: Cdr) -> None:
-        self.database.point = "record"
         try:
-            with self._at_risk():
+            with self.at_risk("record"):
                 cdrs.store(self.database, leg, self.clock.now())
         except CdrConflict:
             self.happened["changed record refused"] += 1
@@ -363,15 +379,11 @@ class World:
             # The switch sends it again until it is taken.
             self.agenda.after(5, lambda: self._deliver(leg))
             return
-        self.nudge()
-
-    def nudge(self) -> None:
-        """Something is to be posted."""
+        self.books.nudge()
 
     def _sweep(self) -> None:
-        self.database.point = "sweep"
         try:
-            with self._at_risk():
+            with self.at_risk("sweep"):
                 self.happened["swept"] += len(self.charging.sweep())
         except Killed:
             pass
@@ -380,9 +392,8 @@ class World:
 
     def _decide(self) -> None:
         """Operations look at what waits for a person."""
-        self.database.point = "decide"
         try:
-            with self._at_risk():
+            with self.at_risk("decide"):
                 for difference in self.parked.parked(1000):
                     if self.draw.random() < 0.5:
                         self.parked.release(difference.call_id, "Sara")
@@ -424,11 +435,11 @@ class World:
 
     def _lose_redis(self) -> None:
         self.happened["Redis lost"] += 1
-        self._redis_is_lost = True
+        self.books.redis_is_lost = True
         self.agenda.after(self.draw.uniform(1, 7200), self._find_redis)
 
     def _find_redis(self) -> None:
-        self._redis_is_lost = False
+        self.books.redis_is_lost = False
 
     # -- the judgement ----------------------------------------------------------------------------
 
@@ -460,13 +471,14 @@ class World:
         for name, status in self.database.query(lambda conn: conn.execute(statement).all()):
             self.wrong.append(f"{name}: {status} for ever")
         self.wrong += [f"{each.where}: {each.what}" for each in audit(self.database, TEHRAN)]
+        self.wrong += self.books.wrong()
 
     def fingerprint(self) -> str:
         """A hash over what the run has left in the tables."""
 
         def work(conn: Connection) -> str:
             whole = hashlib.sha256()
-            for table in (premium_calls, reservations, premium_credits, owner_approvals, consents):
+            for table in _LEFT_BEHIND:
                 for row in conn.execute(select(table).order_by(*table.primary_key.columns)):
                     whole.update(repr(tuple(row)).encode())
             return whole.hexdigest()
@@ -476,8 +488,9 @@ class World:
     # ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _at_risk(self) -> Iterator[None]:
-        """Within this the process may die at a write."""
+    def at_risk(self, point: str = "") -> Iterator[None]:
+        """Within this the process may die at a write, which is that of ``point``."""
+        self.database.point = point or self.database.point
         if self.draw.random() < self.trouble.death_at_write:
             self.database.arm(self.draw.choice(PHASES))
         try:
