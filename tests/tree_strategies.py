@@ -74,6 +74,32 @@ def trees() -> st.SearchStrategy[Any]:
     )
 
 
+def valid_trees() -> st.SearchStrategy[Any]:
+    """Trees of one menu, and nodes within nodes below it, whose ways end or lead back to the menu.
+
+    Every loop goes through a menu, and every node is within another one: they are valid.
+    """
+    keys = st.dictionaries(st.sampled_from(["1", "2", "3"]), _target_at(1), min_size=1, max_size=3)
+    return keys.map(lambda keys: {"nodes": {"a": {"type": "menu", "say": SAY, "keys": keys}}})
+
+
+SAY = {"en": "word"}
+
+
+@st.composite
+def _target_at(draw: st.DrawFn, depth: int) -> Any:
+    """Back to the menu, the end, or a node within, whose own ways are such."""
+    if depth >= 4 or draw(st.integers(0, 2)) == 0:
+        return draw(st.sampled_from(["a", {"type": "end"}]))
+    nodes = _nodes(_target_at(depth + 1))
+    return draw(nodes.filter(lambda node: node["type"] != "goto" and _names_differ(node)))
+
+
+def _names_differ(node: dict[str, Any]) -> bool:
+    names = [field["name"] for field in node.get("fields", ())]
+    return len(set(names)) == len(names)
+
+
 SCRAPS = st.one_of(
     st.none(),
     st.booleans(),

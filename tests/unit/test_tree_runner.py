@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from callflows.call import CallerGone
 from callflows.connection import Recording
 from callflows.trees import InvalidTree, Tree, parse_tree
 from tests.tree_house import LANGUAGES, TreeHouse, keys, text, tree_of
-from tests.tree_strategies import trees
+from tests.tree_strategies import trees, valid_trees
 
 POEMS = [text(f"poem {number}") for number in range(1, 8)]
 MENU = {
@@ -350,7 +351,7 @@ def test_a_takeover_at_every_question_leaves_the_same(tree: Tree) -> None:
 
 
 @settings(max_examples=150)
-@given(content=trees(), data=st.data())
+@given(content=st.one_of(valid_trees(), trees()), data=st.data())
 def test_no_valid_tree_gets_a_call_stuck(content: object, data: st.DataObject) -> None:
     """Whatever is pressed, a call in a valid tree asks again or ends, never on and on."""
     try:
@@ -374,15 +375,12 @@ def test_no_valid_tree_gets_a_call_stuck(content: object, data: st.DataObject) -
 
 
 @settings(max_examples=150)
-@given(content=trees(), money_s=st.integers(0, 60), data=st.data())
+@given(content=valid_trees(), money_s=st.integers(0, 60), data=st.data())
 def test_nothing_is_cut_off_by_the_end_of_the_money(
     content: object, money_s: int, data: st.DataObject
 ) -> None:
     """Whatever the tree and the keys: every prompt that begins ends before the money does."""
-    try:
-        tree = parse_tree(content, LANGUAGES)
-    except InvalidTree:
-        return
+    tree = parse_tree(content, LANGUAGES)
     house = TreeHouse(tree, crm="a", seconds=7.0)
 
     def played_s() -> float:
@@ -396,3 +394,59 @@ def test_nothing_is_cut_off_by_the_end_of_the_money(
     house.call(press, money_s=lambda: money_s - played_s())
     assert played_s() <= money_s
     assert house.outcome == "completed"
+
+
+KEYS = st.sampled_from(["", "1", "2", "3", "9", "*", "#", "12345678", "09123456789", "20261205"])
+
+
+@settings(max_examples=200)
+@given(
+    content=valid_trees(),
+    pressed=st.lists(KEYS, max_size=15),
+    dies_at=st.integers(0, 40),
+)
+def test_whenever_a_worker_dies_the_same_is_left(
+    content: object, pressed: list[str], dies_at: int
+) -> None:
+    """Dead at any question, message or write: nothing lost, nothing kept twice, no way missed."""
+    tree = parse_tree(content, LANGUAGES)
+
+    class Hand:
+        """A caller who answers on, whoever asks; and the moment at which the worker dies."""
+
+        def __init__(self, dies_at: int | None) -> None:
+            self.left = list(pressed)
+            self.dies_at = dies_at
+
+        def step(self) -> None:
+            if self.dies_at is not None:
+                self.dies_at -= 1
+                if self.dies_at < 0:
+                    self.dies_at = None
+                    raise Died
+
+        def press(self, _heard: str, most: int) -> str:
+            self.step()
+            if not most:
+                return ""
+            if not self.left:
+                raise CallerGone
+            return self.left.pop(0)
+
+    def left_by(hand: Hand) -> list[object]:
+        house = TreeHouse(tree, crm="a")
+        put = house.answers.put
+
+        def put_and_die(*args: Any, **kwargs: Any) -> bool:
+            new = put(*args, **kwargs)
+            hand.step()
+            return new
+
+        house.answers.put = put_and_die  # type: ignore[method-assign]
+        try:
+            house.call(hand.press)
+        except Died:
+            house.call(hand.press, variables=house.channel.variables)
+        return [*house.answers.all, house.why]
+
+    assert left_by(Hand(dies_at)) == left_by(Hand(None))
