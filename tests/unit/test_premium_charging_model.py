@@ -163,7 +163,12 @@ class Calls:
         """It is over, says a worker; some see the future."""
         self._charged(name, known)
         at = self.clock.now() + timedelta(seconds=60 - ago)
+        is_first = known.charged is None
         charged = self.house.charging.ended(name, at)
+        standing = self.house.standing(name)
+        if is_first and standing.ended_at is not None and standing.seconds:
+            assert standing.seen_at is not None
+            assert standing.ended_at <= max(self.clock.now(), standing.seen_at)
         self._charged(name, known)
         assert known.charged == (charged.seconds, charged.amount)
 
