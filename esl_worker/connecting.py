@@ -115,12 +115,12 @@ class ConnectingChannel(FreeSwitchChannel):
         # Who is being called or talks: codes by the ids of their legs.
         self._codes: dict[str, str] = {}
         self._since: Bridged | None = None
-        # What a worker before us has begun.
-        self._before = {
-            name: value
-            for name in (BRIDGE, LEGS, RECORDED, "record_ms", "silence_hits_exhausted", *_RESULTS)
-            if (value := data.variable(name)) is not None
-        }
+        # What a worker before us has begun. Looking costs something: a new call has nothing.
+        self._before: dict[str, str] = {}
+        if data.answered and (data.variable(BRIDGE) or data.variable(RECORDED)):
+            names = (BRIDGE, LEGS, RECORDED, "record_ms", "silence_hits_exhausted", *_RESULTS)
+            found = {name: data.variable(name) for name in names}
+            self._before = {name: value for name, value in found.items() if value is not None}
 
     # -- recording ----------------------------------------------------------------------------
 

@@ -143,6 +143,26 @@ def test_the_call_is_taken_with_a_key(house):
     assert result.get(timeout=WAIT_S) == Bridged("NO_ANSWER")
 
 
+def test_who_answers_hangs_up_in_the_whisper(house):
+    """Instead of taking the call: nothing was connected, the caller comes back."""
+    (result,) = house.call(bridge(leg(DORA, "dora", "whisper"), limit_s=60, accept="1"))
+    bridged = result.get(timeout=WAIT_S)
+    assert not bridged.answered
+    assert bridged.code is None
+
+
+def test_a_worker_that_dies_in_the_whisper(house):
+    """The call is taken all the same, and the next worker knows how the talk went."""
+    first, second = house.call(
+        *[bridge(leg(ELLA, "ella", "whisper"), limit_s=4, accept="1") for _ in range(2)]
+    )
+    house.sleep(3.5)
+    house.kill_worker()
+    assert isinstance(first.get(timeout=WAIT_S), CallerGone)
+    bridged = second.get(timeout=WAIT_S)
+    assert (bridged.code, bridged.time_over) == ("ella", True)
+
+
 def watched(house, looks, *legs, limit_s, **terms):
     def talk(channel):
         channel.watch(lambda: looks(channel))
