@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import tomllib
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from billing.premium.guard_limits import Limits
 
 PREFIX = "CALLFLOWS_"
 CONFIG_FILE_VARIABLE = "CALLFLOWS_CONFIG"
@@ -71,6 +74,14 @@ def _timezone(value: str) -> str:
 def _extension(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,15}", value):
         raise ValueError("expected 1 to 15 digits")
+    return value
+
+
+def _guards(value: dict[str, int]) -> dict[str, int]:
+    known = [field.name for field in fields(Limits)]
+    wrong = sorted(set(value) - set(known))
+    if wrong:
+        raise ValueError(f"no such limit: {', '.join(wrong)}; there are {', '.join(known)}")
     return value
 
 
@@ -261,6 +272,11 @@ class Settings(BaseSettings):
     )
     premium_warning_s: Annotated[int, Field(ge=5, le=600)] = Field(
         30, description="how long before the end of the credit the caller is told, seconds"
+    )
+    premium_guards: Annotated[dict[str, Annotated[int, Field(ge=0)]], AfterValidator(_guards)] = (
+        Field(
+            {}, description='fraud guards\' limits that differ, {"line_calls": 50}; 0: none (JSON)'
+        )
     )
 
     premium_crm_hosts: tuple[str, ...] = Field(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from billing.premium.guards import Alert, Guards
+from billing.premium.guards import Alert
 from cli.main import settings_of
 from cli.parts import Parts
 
@@ -34,7 +34,7 @@ def list_alerts(unseen: bool, limit: int) -> None:
       callflows guards unblock line:42
     """
     parts = Parts(settings_of())
-    found = _guards(parts).listed(unseen=unseen, limit=limit)
+    found = parts.premium.guards.listed(unseen=unseen, limit=limit)
     for alert in found:
         click.echo(_told(alert, parts.settings.zone))
     if not found:
@@ -45,7 +45,7 @@ def list_alerts(unseen: bool, limit: int) -> None:
 def look() -> None:
     """Look at all premium calls of the last hour and day now."""
     parts = Parts(settings_of())
-    new = _guards(parts).look()
+    new = parts.premium.guards.look()
     for key in new:
         click.echo(key)
     click.echo(f"{len(new)} new alerts")
@@ -56,7 +56,7 @@ def look() -> None:
 @BY
 def seen(alerts: tuple[int, ...], by: str) -> None:
     """Mark ALERTS as seen, by their numbers."""
-    count = _guards(Parts(settings_of())).seen(alerts, by)
+    count = Parts(settings_of()).premium.guards.seen(alerts, by)
     click.echo(f"{count} alerts are seen now")
 
 
@@ -65,15 +65,11 @@ def seen(alerts: tuple[int, ...], by: str) -> None:
 @BY
 def unblock(subject: str, by: str) -> None:
     """Let a SUBJECT that an alert has stopped go on, such as line:42."""
-    if not _guards(Parts(settings_of())).unblock(subject, by):
+    if not Parts(settings_of()).premium.guards.unblock(subject, by):
         raise click.ClickException(
             f"{subject} is not stopped; `callflows guards list` shows who is"
         )
     click.echo(f"{subject} may go on")
-
-
-def _guards(parts: Parts) -> Guards:
-    return Guards(parts.database, parts.clock)
 
 
 def _told(alert: Alert, zone: ZoneInfo) -> str:

@@ -15,6 +15,7 @@ from billing.premium.consents import Consents
 from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
 from billing.premium.disputes import Complaints
+from billing.premium.guard_limits import Limits as GuardLimits
 from billing.premium.guards import Guards
 from billing.premium.posting import Charges
 from billing.premium.price_list import PriceList
@@ -109,7 +110,8 @@ class PremiumParts:
     @cached_property
     def guards(self) -> Guards:
         """Who is stopped for unusual use."""
-        return Guards(self._parts.database, self._parts.clock)
+        limits = GuardLimits(**self._settings.premium_guards)
+        return Guards(self._parts.database, self._parts.clock, limits)
 
     @property
     def recordings(self) -> str:

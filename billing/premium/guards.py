@@ -34,6 +34,7 @@ from sqlalchemy.types import BigInteger
 
 from billing.clock import Clock
 from billing.database import Database
+from billing.premium.guard_limits import Limits
 from billing.premium.schema import guard_alerts, premium_calls, premium_services, providers
 from billing.schema import call_steps, calls, to_microseconds
 
@@ -53,36 +54,6 @@ _CALL = premium_calls.c
 _ALERT = guard_alerts.c
 # Written out, not bound: a database takes a partial index only for a condition that it can read.
 _LIVE = _CALL.status.in_([literal_column("'begun'"), literal_column("'connected'")])
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is still usual; 0 for a limit that does not hold.
-
-    Of one line: ``line_calls`` accepted in an hour, ``line_minutes`` and ``line_amount`` (rials)
-    in a day, ``simultaneous`` calls at a time. Of a service and of a provider, in an hour: calls,
-    minutes, rials. A call of at most ``short_s`` charged seconds is short: ``line_short`` of them
-    from one line to one service in an hour, or ``service_short_percent`` of a service's calls once
-    there are a hundred in an hour, are no accident. A connected call without a key for
-    ``silent_s`` seconds, and without a consultant, is silent. ``block_s`` is how long a line is
-    stopped, at least: never shorter than to the end of the clock's hour, or day for a day's limit.
-    """
-
-    line_calls: int = 30
-    line_minutes: int = 300
-    line_amount: int = 10_000_000
-    simultaneous: int = 2
-    service_calls: int = 3000
-    service_minutes: int = 30_000
-    service_amount: int = 500_000_000
-    provider_calls: int = 10_000
-    provider_minutes: int = 100_000
-    provider_amount: int = 2_000_000_000
-    short_s: int = 15
-    line_short: int = 10
-    service_short_percent: int = 50
-    silent_s: int = 1800
-    block_s: int = 3600
 
 
 @dataclass(frozen=True, slots=True)

@@ -413,6 +413,7 @@ premium_calls = Table(
     ),
     CheckConstraint("status NOT IN ('free', 'parked') OR reason IS NOT NULL", name="reason"),
     CheckConstraint("ended_at >= connected_at", name="ended_at"),
+    Index("ix_premium_calls_begun", "begun_at"),
     Index("ix_premium_calls_line", "line", "begun_at"),
     Index("ix_premium_calls_service", "service", "begun_at"),
     Index(

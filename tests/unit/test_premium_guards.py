@@ -13,7 +13,8 @@ from sqlalchemy import select
 from billing.clock import FixedClock
 from billing.database import Database
 from billing.journal import CallHeader, Journal, Step
-from billing.premium.guards import Block, Guards, Limits
+from billing.premium.guard_limits import Limits
+from billing.premium.guards import Block, Guards
 from billing.premium.schema import premium_services, providers
 from tests.charging_house import House, per_call
 

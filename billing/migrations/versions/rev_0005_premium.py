@@ -567,6 +567,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("call_id", name=op.f("pk_premium_calls")),
         sa.UniqueConstraint("consent", name=op.f("uq_premium_calls_consent")),
     )
+    op.create_index("ix_premium_calls_begun", "premium_calls", ["begun_at"], unique=False)
     op.create_index("ix_premium_calls_line", "premium_calls", ["line", "begun_at"], unique=False)
     op.create_index(
         "ix_premium_calls_live",
