@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, literal_column, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from billing import ledger
 from billing.bills import Debt
 from billing.ledger import Posting, Transfer
 from billing.premium import accounts, collecting
 from billing.premium.schema import bill_charges, bill_services, charges
+from billing.premium.service_names import Named, named
 
 Key = tuple[int, int, int]
 """A bill before it has a row: line, year, period."""
@@ -48,6 +49,57 @@ _ASKING = (
     .where(bill_charges.c.bill.in_(bindparam("bills", expanding=True)))
     .distinct()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SectionRow:
+    """A premium service on a bill: ``calls`` of ``seconds`` in all for ``amount`` rials."""
+
+    service: Named
+    calls: int
+    seconds: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class PremiumSection:
+    """The premium section of a bill; ``withdrawn`` are rials set aside because of complaints."""
+
+    rows: tuple[SectionRow, ...]
+    withdrawn: int
+
+    @property
+    def amount(self) -> int:
+        """All that the section asks for, rials."""
+        return sum(row.amount for row in self.rows)
+
+
+_ROWS = (
+    select(
+        bill_services.c.service,
+        bill_services.c.calls,
+        bill_services.c.seconds,
+        bill_services.c.amount,
+    )
+    .where(bill_services.c.bill == bindparam("bill"))
+    .order_by(bill_services.c.amount.desc(), bill_services.c.service)
+)
+
+_WITHDRAWN = select(func.coalesce(func.sum(bill_charges.c.withdrawn), 0)).where(
+    bill_charges.c.bill == bindparam("bill")
+)
+
+
+def section(conn: Connection, bill: int) -> PremiumSection:
+    """Return the premium section of a bill, by its row id; the dearest service first."""
+    rows = conn.execute(_ROWS, {"bill": bill}).all()
+    withdrawn = conn.execute(_WITHDRAWN, {"bill": bill}).scalar_one()
+    return PremiumSection(
+        tuple(
+            SectionRow(named(conn, row.service), row.calls, row.seconds, row.amount) for row in rows
+        ),
+        int(withdrawn),
+    )
 
 
 @dataclass(frozen=True, slots=True)
