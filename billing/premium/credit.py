@@ -217,14 +217,6 @@ class Credit:
         """
         self._resolve(conn, key, "released", 0, now)
 
-    def due(self, conn: Connection, now: datetime, limit: int) -> list[str]:
-        """Return keys of open reservations whose time is over, oldest first, and lock them.
-
-        Those that another transaction is resolving are left out. For whoever knows better than
-        `expire` what such a call has used.
-        """
-        return list(conn.scalars(sql.DUE, {"now": now, "most": limit}))
-
     def expire(self, conn: Connection, now: datetime, limit: int) -> list[str]:
         """Resolve at most ``limit`` open reservations whose time is over; return their keys.
 

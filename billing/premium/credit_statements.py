@@ -116,17 +116,18 @@ RESOLVE = (
     .values(status=bindparam("outcome"), committed=bindparam("spent"), resolved_at=_at("now"))
     .returning(_HELD.line, _HELD.month, _HELD.approval, _HELD.held)
 )
-DUE = (
+_DUE = (
     select(_HELD.key)
     .where(_OPEN, _HELD.expires_at <= _at("now"))
     .order_by(_HELD.expires_at, _HELD.key)
     .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True)  # PostgreSQL; on SQLite there is one writer
+    # A CTE is run once; as a subquery PostgreSQL might run it again and go past the limit.
+    .cte("due")
 )
-_DUE_ROWS = DUE.cte("due")
 EXPIRE = (
     update(reservations)
-    .where(_HELD.key.in_(select(_DUE_ROWS.c.key)))
+    .where(_HELD.key.in_(select(_DUE.c.key)))
     .values(status="expired", resolved_at=_at("now"))
     .returning(_HELD.key, _HELD.line, _HELD.month, _HELD.approval, _HELD.held)
 )
