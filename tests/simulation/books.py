@@ -40,6 +40,7 @@ _PENDING = (
 )
 _LEASE_S = 60.0
 _LOOK_S = 600.0
+_SELDOM = 20
 _AT_ONCE = 20
 
 
@@ -137,7 +138,7 @@ class Books:
     def _load(self, rows: list[str], year: int, period: int) -> None:
         world = self._world
         try:
-            with world.at_risk("bills"):
+            with world.at_risk("bills", _SELDOM):
                 report = import_bills(
                     self._database, [_HEADER, *rows], now=world.clock.now(), batch=50
                 )
@@ -207,7 +208,7 @@ class Books:
     def _dispute(self, key: str, line: int, charge: int) -> None:
         world = self._world
         try:
-            with world.at_risk("complaint"):
+            with world.at_risk("complaint", _SELDOM):
                 number = self._complaints.open(key, line, charge, key)
         except Killed:
             world.agenda.after(2, lambda: self._dispute(key, line, charge))
@@ -222,7 +223,7 @@ class Books:
         world = self._world
         decide = self._complaints.accept if accepted else self._complaints.reject
         try:
-            with world.at_risk("complaint decided"):
+            with world.at_risk("complaint decided", _SELDOM):
                 decide(number, "Sara", "-")
         except Killed:
             world.agenda.after(60, lambda: self._decide(number, accepted))
@@ -234,7 +235,7 @@ class Books:
         world = self._world
         month = preceding(month_of(world.clock.now(), TEHRAN, "persian"))
         try:
-            with world.at_risk("settlement"):
+            with world.at_risk("settlement", _SELDOM):
                 world.happened["statement"] += len(self._settlements.settle_all(month))
         except (Killed, NotOver):
             pass

@@ -488,10 +488,13 @@ class World:
     # ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def at_risk(self, point: str = "") -> Iterator[None]:
-        """Within this the process may die at a write, which is that of ``point``."""
+    def at_risk(self, point: str = "", times: float = 1) -> Iterator[None]:
+        """Within this the process may die at a write, which is that of ``point``.
+
+        ``times`` as often as usual, for what comes seldom.
+        """
         self.database.point = point or self.database.point
-        if self.draw.random() < self.trouble.death_at_write:
+        if self.draw.random() < self.trouble.death_at_write * times:
             self.database.arm(self.draw.choice(PHASES))
         try:
             yield
