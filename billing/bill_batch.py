@@ -132,6 +132,7 @@ class BillBatch:
         self._parts: dict[tuple[int, int, int], dict[str, int]] = {}
         self._payment_ids: list[tuple[tuple[int, int, int], str]] = []
         self._carry_out: list[dict[str, int]] = []
+        self._credited: list[tuple[Debt, int]] = []
         self._postings: list[ledger.Posting] = []
 
     def store(self, rows: Sequence[Row[BillRow]]) -> Report:
@@ -145,9 +146,12 @@ class BillBatch:
                     self._report.unchanged += 1
             except (InvalidRow, InvalidIds) as error:
                 self._report.rejected.append(Rejected(row.line_no, str(error)))
-        if self._new:
-            self._insert()
+        ids = self._insert() if self._new else {}
         ledger.post_many(self._conn, self._postings, self._now)
+        # After that: everybody locks what lines owe before what providers get.
+        for debt, taken in self._credited:
+            bill_paid(self._conn, debt, taken, self._now)
+        self._sections.write(ids, self._new)
         return self._report
 
     def _look_up(self, rows: Sequence[Row[BillRow]]) -> None:
@@ -179,13 +183,14 @@ class BillBatch:
         self._credits = self._read_credits(line_ids)
         for content in contents:
             self._credit_again(content)
-        self._sections = BillSections(self._conn, self._now, line_ids)
         # Not before credit has paid what it can: a remainder may go, or come up.
         self._remainders: dict[int, list[_Remainder]] = {}
         for row in self._conn.execute(_REMAINDERS, {"line_ids": line_ids}):
             self._remainders.setdefault(row.line_id, []).append(
                 _Remainder(row.year, row.period, row.rest, row.id)
             )
+        # Whoever pays or complains locks bills before charges, too.
+        self._sections = BillSections(self._conn, self._now, line_ids)
         wanted = set(filter(None, map(self._bill_id_or_none, contents)))
         self._owners: dict[str, int] = {
             row.bill_id: row.line_id
@@ -229,7 +234,7 @@ class BillBatch:
         debt = Debt(*found)
         taken = self._take_credit(row, line_id, debt.paid, debt.left)
         pay(self._conn, debt, taken, self._now)
-        bill_paid(self._conn, debt, taken, self._now)
+        self._credited.append((debt, taken))
 
     def _bill_id(self, row: BillRow) -> str:
         """Return the bill ID given, or computed from the number of a known line."""
@@ -345,7 +350,8 @@ class BillBatch:
             source = remainder.bill or (line_id, remainder.year, remainder.period)
             self._sections.carry(key, source, remainder.amount)
 
-    def _insert(self) -> None:
+    def _insert(self) -> dict[tuple[int, int, int], int]:
+        """Write the new bills; return their row ids."""
         conn = self._conn
         conn.execute(
             insert(bill_ids).on_conflict_do_nothing(),
@@ -373,4 +379,4 @@ class BillBatch:
         )
         if self._carry_out:
             conn.execute(_CARRY_OUT, self._carry_out)
-        self._sections.write(ids, self._new)
+        return ids

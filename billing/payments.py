@@ -238,11 +238,12 @@ def _settle(
     if applied:
         if pay(conn, target.debt, applied, now):
             campaigns.bill_settled(conn, target.line, now)
-        bill_paid(conn, target.debt, applied, now)
         transfers.append(ledger.Transfer(source, ledger.receivable(target.line), applied))
     if excess:
         transfers.append(ledger.Transfer(source, ledger.credit(target.line), excess))
     ledger.post(conn, f"payment:{payment.reference}", "payment", transfers, now)
+    if applied:
+        bill_paid(conn, target.debt, applied, now)
     conn.execute(
         update(payments)
         .where(payments.c.id == payment.id)
