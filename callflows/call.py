@@ -147,6 +147,12 @@ class Channel(Protocol):
     def play(self, prompt: Prompt) -> None:
         """Play a prompt to its end."""
 
+    def hear(self, prompt: Prompt, stop: bool) -> str:
+        """Play a prompt to its end, whatever is pressed; with `stop`, to the first key.
+
+        Returns that key; "" where there was none.
+        """
+
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and return the digits pressed, without the terminator; "" for none."""
 
@@ -260,6 +266,21 @@ class Call:
         played = self._prompt(phrases)
         self.journal.heard(played)
         self._ahead = self.channel.collect(played, Digits(first_s=AT_ONCE_S, next_s=AT_ONCE_S))
+
+    def hear_out(self, *phrases: Phrase) -> None:
+        """Play what has been said and these phrases to the end, whatever is pressed meanwhile."""
+        played = self._prompt(phrases)
+        self.journal.heard(played)
+        self.channel.hear(played, stop=False)
+
+    def interrupted(self, *phrases: Phrase) -> bool:
+        """Play phrases, now; a key ends them, answers nothing, and makes this true."""
+        played = self._prompt(phrases)
+        self.journal.heard(played)
+        key = self.channel.hear(played, stop=True)
+        if key:
+            self.journal.pressed(key)
+        return bool(key)
 
     def ask(
         self,

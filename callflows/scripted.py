@@ -173,6 +173,16 @@ class ScriptedChannel:
         self._hear(prompt)
         self._maybe_hang_up()
 
+    def hear(self, prompt: Prompt, stop: bool) -> str:
+        """Check the prompt against the script; with `stop` the script may press a key in it."""
+        self._hear(prompt)
+        self._maybe_hang_up()
+        following = self.script[self.position : self.position + 1]
+        if stop and following and isinstance(following[0], Presses):
+            self.position += 1
+            return following[0].keys[:1]
+        return ""
+
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Check the prompt against the script and press what it says."""
         self._hear(prompt)

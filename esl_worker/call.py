@@ -42,6 +42,7 @@ SENSITIVE = "sensitive_dtmf"
 # told): as a pause between two sentences that sounds right, between two digits it would not.
 PIECES = MAX_RECORDINGS
 _NO_WAIT_MS = 1
+_TERMINATORS = "playback_terminators"
 # FreeSWITCH ends its own timers; this only guards against a switch that has vanished without a
 # word. Longer than any prompt and its waiting times together.
 REPLY_TIMEOUT_S = 900.0
@@ -126,6 +127,24 @@ class FreeSwitchChannel:
             commands += self._lead(part.keys)
             commands.append(execute_command("playback", self._files(part)))
         self._exchange(commands)
+
+    def hear(self, prompt: Prompt, stop: bool) -> str:
+        """See `Channel.hear`. The switch's own habit is that a star ends a playback."""
+        key = ""
+        for part in self._parts(prompt):
+            *_, used, _ = self._exchange(
+                [
+                    *self._lead(part.keys),
+                    execute_command("set", f"{_TERMINATORS}={'any' if stop else 'none'}"),
+                    execute_command("playback", self._files(part)),
+                    getvar_command("playback_terminator_used"),
+                    execute_command("unset", _TERMINATORS),
+                ]
+            )
+            key = variable_of(used) or ""
+            if key:
+                break
+        return key
 
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""

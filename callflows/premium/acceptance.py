@@ -1,8 +1,8 @@
 """The price, and its acceptance by a drawn digit (D10, D11).
 
 The digit that accepts is named in its own breath, behind everything that has to be known, and is
-drawn anew for each call. What is pressed before it is named is thrown away; what is pressed in a
-row is no answer. So neither type-ahead nor somebody who holds the keys down accepts anything.
+drawn anew for each call. What is pressed before it is named is thrown away, and whoever presses on
+after it has not pressed one key. So neither type-ahead nor a flood of digits accepts anything.
 """
 
 from __future__ import annotations
@@ -31,17 +31,13 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-# Keys that come within so many seconds of each other were pressed in a row: somebody who means one
-# presses it once.
-QUIET_S = 0.2
-KEYS_IN_A_ROW = 4
 # How often the price may be heard in one call.
 HEARINGS = 5
 AGAIN = BACK
 
 
 class Acceptance(_Base):
-    """States `terms` and `accept`; the flow goes on in `accepted` or ends in `refuse`."""
+    """States `terms`, `accept`, `confirm`; the flow goes on in `accepted` or ends in `refuse`."""
 
     services: Services
 
@@ -89,61 +85,62 @@ class Acceptance(_Base):
             "version": self.service.version,
             "digit": self.premium.draw(""),
         }
-        call.say(*self._announcement(call, tariffs, now))
-        call.flush()
+        call.hear_out(*self._announcement(call, tariffs, now))
         return self.accept
 
     @state
     def accept(self, call: Call) -> State | None:
         """The drawn digit, pressed once, after it was named."""
         digit = self.context["digit"]
-        call.say(words.ACCEPT)
-        call.flush()
+        call.hear_out(words.ACCEPT)
         pressed = call.ask(
             words.accept_key(digit),
             str,
-            digits=Digits(
-                most=KEYS_IN_A_ROW,
-                first_s=call.timers.first_digit_s,
-                next_s=QUIET_S,
-                fresh=True,
-            ),
+            digits=Digits(first_s=call.timers.first_digit_s, fresh=True),
             invalid=words.WRONG_KEY,
             otherwise="",
         )
         if pressed == digit:
-            return self._accepted(call, digit)
+            self.context["pressed_at"] = self.services.clock.now().isoformat()
+            return self.confirm
         if pressed == AGAIN:
             return self.terms
-        tries = self.context.get("tries", 0) + 1
-        self.context["tries"] = tries
-        if tries >= call.timers.tries:
+        words_for_it = words.WRONG_KEY if pressed else Phrase("no_input")
+        return self._once_more(call, words_for_it, pressed)
+
+    def _once_more(self, call: Call, why: Phrase, pressed: str) -> State | None:
+        """Ask for another digit, so often as a question is asked."""
+        self.context["tries"] = self.context.get("tries", 0) + 1
+        if self.context["tries"] >= call.timers.tries:
             return self.refuse(call, "not_accepted", words.NOT_ACCEPTED)
-        if not pressed:
-            call.say(Phrase("no_input"))
-            return self.accept
-        call.say(words.WRONG_KEY if len(pressed) == 1 else words.MANY_KEYS)
-        self.context["digit"] = self.premium.draw(digit + pressed[:1])
+        call.say(why)
+        if pressed:
+            self.context["digit"] = self.premium.draw(self.context["digit"] + pressed)
         return self.accept
 
-    def _accepted(self, call: Call, pressed: str) -> State | None:
-        """Write the acceptance down; without that nobody is connected."""
-        now = self.services.clock.now()
+    @state
+    def confirm(self, call: Call) -> State | None:
+        """Say that it is accepted; any further key takes that back. Else it is written down."""
+        digit = self.context["digit"]
+        if call.interrupted(words.ACCEPTED):
+            return self._once_more(call, words.MANY_KEYS, digit)
         try:
             try:
-                consent = self._record_consent(call, pressed, now)
+                consent = self._record_consent(call)
             except Unavailable:
                 call.say(ONE_MOMENT)
                 call.flush()
-                consent = self._record_consent(call, pressed, now)
+                consent = self._record_consent(call)
         except Unavailable:
             call.journal.event("not_recorded", what="consent")
             return self.refuse(call, "not_recorded", words.NOT_RECORDED)
-        call.journal.event("accepted", consent=consent.id, digit=pressed)
+        call.journal.event("accepted", consent=consent.id, digit=digit)
         self.context["accepted"] = True
         return self.accepted(call, consent)
 
-    def _record_consent(self, call: Call, pressed: str, now: datetime) -> Consent:
+    def _record_consent(self, call: Call) -> Consent:
+        # Both are the same here, or nothing is recorded.
+        named = pressed = self.context["digit"]
         announced_at = datetime.fromisoformat(self.context["at"])
         known = self.premium.prices.announced(self.service.id, announced_at)
         # Only what was said: a version that was approved since then is not in it.
@@ -151,7 +148,7 @@ class Acceptance(_Base):
         heard = [
             *self._announcement(call, tariffs, announced_at),
             words.ACCEPT,
-            words.accept_key(self.context["digit"]),
+            words.accept_key(named),
         ]
         return self.premium.consents.accept(
             call.id,
@@ -161,10 +158,10 @@ class Acceptance(_Base):
             tariffs,
             call.language,
             told(Prompt(tuple(heard), call.language)),
-            self.context["digit"],
+            named,
             pressed,
             announced_at,
-            now,
+            datetime.fromisoformat(self.context["pressed_at"]),
         )
 
     def _announcement(self, call: Call, tariffs: Sequence[Tariff], at: datetime) -> list[Phrase]:

@@ -24,7 +24,12 @@ def asked(*before: str, key: str) -> list[Event]:
     return [hears(*before, ACCEPT), hears(KEY), presses(key)]
 
 
-ACCEPTED = [hears(*TERMS), *asked(key="7")]
+def taken(*before: str, key: str) -> list[Event]:
+    """... with the digit that was named."""
+    return [*asked(*before, key=key), hears("premium_accepted")]
+
+
+ACCEPTED = [hears(*TERMS), *taken(key="7")]
 # Menu, poem, menu, last words: 80 seconds of content.
 CONTENT = [
     hears("said"),
@@ -183,7 +188,7 @@ SCENARIOS = [
         "a call of fixed price",
         [
             hears(WELCOME, "premium_price_call", BILLED),
-            *asked(key="7"),
+            *taken(key="7"),
             hears(CONNECTING),
             *CONTENT,
             hears("premium_cost_call", "premium_goodbye"),
@@ -197,7 +202,7 @@ SCENARIOS = [
         "the provider's conditions are heard",
         [
             hears(WELCOME, *PRICE, "premium_conditions", BILLED),
-            *asked(key="7"),
+            *taken(key="7"),
             hears(CONNECTING),
             *CONTENT,
             *END,
@@ -210,7 +215,7 @@ SCENARIOS = [
         "a price that rises within the call is announced and charged",
         [
             hears(WELCOME, *PRICE, "premium_price_minute_from", BILLED, language="fa"),
-            *asked(key="7"),
+            *taken(key="7"),
             hears(CONNECTING),
             *CONTENT,
             *END,
@@ -226,7 +231,7 @@ SCENARIOS = [
             hears(*TERMS),
             *asked(key="*"),
             hears(*TERMS),
-            *asked(key="3"),
+            *taken(key="3"),
             hears(CONNECTING),
             *CONTENT,
             *END,
@@ -241,7 +246,7 @@ SCENARIOS = [
             hears(*TERMS),
             *asked(key=""),
             *asked("no_input", key="4"),
-            *asked("premium_wrong_key", key="3"),
+            *taken("premium_wrong_key", key="3"),
             hears(CONNECTING),
             *CONTENT,
             *END,
@@ -264,12 +269,15 @@ SCENARIOS = [
         counts_tries=True,
     ),
     Premiere(
-        "keys in a row accept nothing, whichever they are",
+        "who presses on has accepted nothing, even with the right digit",
         [
             hears(*TERMS),
-            *asked(key="77"),
-            *asked("premium_many_keys", key="1234"),
-            *asked("premium_many_keys", key="1111"),
+            *taken(key="7"),
+            presses("7"),
+            *taken("premium_many_keys", key="3"),
+            presses("5"),
+            *taken("premium_many_keys", key="1"),
+            presses("1"),
             hears("premium_not_accepted"),
             IsHungUp(),
         ],
@@ -343,7 +351,7 @@ SCENARIOS = [
         "the credit goes elsewhere while the price is read out",
         [
             hears(*TERMS),
-            *asked(key="7"),
+            *taken(key="7"),
             hears("premium_no_credit"),
             IsHungUp(),
         ],
@@ -424,7 +432,7 @@ SCENARIOS = [
     # -- who is greeted
     Premiere(
         "a returning caller by name",
-        [hears("premium_greeting", *TERMS), *asked(key="7"), hears(CONNECTING), *CONTENT, *END],
+        [hears("premium_greeting", *TERMS), *taken(key="7"), hears(CONNECTING), *CONTENT, *END],
         arrange=greeted,
         calls_before=3,
         costs=12_000,
@@ -544,7 +552,7 @@ SCENARIOS = [
         "the owner's approval is asked for, and does not come",
         [
             hears(*TERMS),
-            *asked(key="7"),
+            *taken(key="7"),
             hears("owner_approval_ask"),
             presses("1"),
             hears("owner_approval_wait"),
@@ -628,7 +636,7 @@ SCENARIOS = [
         "the owner need not be asked",
         [
             hears(*TERMS),
-            *asked(key="7"),
+            *taken(key="7"),
             hears("owner_approval_ask"),
             presses("*"),
             hears("premium_not_authenticated"),
@@ -642,7 +650,7 @@ SCENARIOS = [
         "no mobile of the owner to send a code to",
         [
             hears(*TERMS),
-            *asked(key="7"),
+            *taken(key="7"),
             hears("premium_owner_unreachable"),
             IsHungUp(),
         ],

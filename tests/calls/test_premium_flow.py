@@ -222,6 +222,7 @@ def test_unavailable_database_lets_nobody_in(tmp_path):
         hears(ACCEPT),
         hears(KEY),
         presses("7"),
+        hears("premium_accepted"),
         hears("one_moment"),
         hears("premium_not_recorded"),
         IsHungUp(),
@@ -238,7 +239,7 @@ def test_trouble_in_the_content_is_worded_and_charged_to_that_moment(tmp_path):
     premiere = SCENARIOS[0]
     world = PremiumWorld(tmp_path, premiere)
     script = [
-        *premiere.script[:4],
+        *premiere.script[:5],
         hears(CONNECTING),
         hears("said"),
         presses("1"),

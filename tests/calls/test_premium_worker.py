@@ -246,7 +246,7 @@ def test_hanging_up_in_any_prompt(place, prompt):
     caller = LeavesIn(world, answers_of(ANYBODY), prompt)
     place.call(caller)
     connected = [keys for keys in heard_by(caller) if keys == ("said",)]
-    assert world.charged() == (0 if not connected else 12_000 if prompt > 7 else 6000)
+    assert world.charged() == (0 if not connected else 12_000 if prompt > 8 else 6000)
     assert world.used() == world.charged()
     assert world.held() == 0
 
