@@ -2,8 +2,8 @@
 
 The embedded switch has no recordings to play, and what its player takes nevertheless (as a real
 one's does, a quarter of a second each) is taken off; its caller presses the digit at once. So what
-is left is ours: database, conversation, event socket, the switch's answers, and the quiet after
-the digit that tells one key from several. Prints one number a call. Run as a process of its own.
+is left is ours: database, conversation, event socket, the switch's answers. Prints one number a
+call. Run as a process of its own.
 """
 
 from gevent import monkey
