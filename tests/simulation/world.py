@@ -68,6 +68,8 @@ _LEFT_BEHIND = (
 )
 _CALLS_A_DAY = 1250
 _CALLS_A_LINE = 125
+# A clock may be an hour behind from the first call on.
+_BEFORE = START - timedelta(days=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -135,7 +137,7 @@ class World:
         self._add(
             provider_contracts,
             provider=provider,
-            valid_from=START,
+            valid_from=_BEFORE,
             kind="b",
             share_bp=8000,
             levies=json.dumps([{"code": "vat", "bp": 333}]),
@@ -525,7 +527,7 @@ def _tariff(
     increment_s: int = 1,
     minimum_s: int = 0,
     bands: tuple[Band, ...] = (),
-    begins: datetime = START,
+    begins: datetime = _BEFORE,
 ) -> Tariff:
     return Tariff(0, 0, begins, model, price, minimum_s, increment_s, bands)
 
