@@ -48,6 +48,20 @@ def test_what_was_used_joins_the_next_bill(books: Books) -> None:
     books.check()
 
 
+def test_the_newest_charge_is_carried_on(books: Books) -> None:
+    """What a bill leaves to the next one is what would have been paid last."""
+    line = books.line(10_000_000)
+    oldest, newest = books.used(line, 20_200), books.used(line, 10_100)
+    first = books.bill(line, 100_000)
+    books.bill(line, 50_000)
+    carried = "SELECT charge, amount FROM bill_charges WHERE kind = 'carried'"
+    assert books.rows(carried) == [(books.charge(newest).id, 300)]
+    books.pay(first, 130_000)
+    assert books.charge(oldest).collected == 20_200
+    assert books.charge(newest).collected == 9_800
+    books.check()
+
+
 def test_loading_again_changes_nothing(books: Books) -> None:
     """The same row again, after more was used: the bill is as it was, the next one asks."""
     line = books.line(10_000_000)
