@@ -496,7 +496,7 @@ class World:
         ``times`` as often as usual, for what comes seldom.
         """
         self.database.point = point or self.database.point
-        if self.draw.random() < self.trouble.death_at_write * times:
+        if self.draw.random() < min(0.4, self.trouble.death_at_write * times):
             self.database.arm(self.draw.choice(PHASES))
         try:
             yield
