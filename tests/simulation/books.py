@@ -55,7 +55,7 @@ class Books:
         self._settlements = Settlements(world.database, world.clock, TEHRAN)
         self._asked = False
         self._period = 0
-        self._complained = 0
+        self._complained = self._paid = 0
         self.redis_is_lost = False
 
     def open(self) -> None:
@@ -167,7 +167,8 @@ class Books:
         if world.draw.random() < 0.2:
             amount = world.draw.randrange(1, payable + 1)
             world.agenda.after(world.draw.uniform(60, 86400), lambda: self._pay(line, year, period))
-        self._report(f"pay-{bill.id}-{bill.paid}", bill, amount, world.clock.true)
+        self._paid += 1
+        self._report(f"pay-{self._paid}", bill, amount, world.clock.true)
 
     def _report(self, reference: str, bill: Any, amount: int, paid_at: datetime) -> None:
         """The payment system reports a payment until it is taken, now and then once more."""

@@ -44,7 +44,7 @@ from billing.premium.schema import (
     settlements,
 )
 from billing.premium.tariffs import Band, Tariff
-from billing.schema import accounts, bills, lines
+from billing.schema import accounts, bills, lines, to_microseconds
 from tests.simulation.books import Books
 from tests.simulation.caller import SimulatedCall, Steps
 from tests.simulation.clockwork import TEHRAN, Agenda, VirtualClock
@@ -350,26 +350,21 @@ class World:
         """The switch sends the records of an ended call, some late, some twice, some never."""
         draw, trouble = self.draw, self.trouble
         assert call.hung_up_at is not None
-        legs = [_record(call.id, call.started_at, call.started_at, call.hung_up_at)]
-        if call.bridged and call.connected_at is not None:
-            at = call.connected_at
-            legs.append(_record(f"{call.id}-b", at, at, call.hung_up_at, of=call.id))
-        for leg in legs:
-            if draw.random() < trouble.record_lost:
-                self.happened["record lost"] += 1
-                continue
-            wait = draw.uniform(0.1, 30)
-            if draw.random() < trouble.record_late:
-                wait = draw.uniform(30, 20_000)
-            self.agenda.after(wait, lambda leg=leg: self._deliver(leg))
-            if draw.random() < trouble.record_repeated:
-                self.happened["record repeated"] += 1
-                again = leg
-                if draw.random() < trouble.record_changed:
-                    again = replace(leg, ended_at=leg.ended_at + timedelta(hours=1), digest="x")
-                self.agenda.after(
-                    wait + draw.uniform(0, 100), lambda again=again: self._deliver(again)
-                )
+        talked = call.connected_at if call.bridged else None
+        leg = _record(call.id, call.started_at, call.hung_up_at, talked)
+        if draw.random() < trouble.record_lost:
+            self.happened["record lost"] += 1
+            return
+        wait = draw.uniform(0.1, 30)
+        if draw.random() < trouble.record_late:
+            wait = draw.uniform(30, 20_000)
+        self.agenda.after(wait, lambda: self._deliver(leg))
+        if draw.random() < trouble.record_repeated:
+            self.happened["record repeated"] += 1
+            again = leg
+            if draw.random() < trouble.record_changed:
+                again = replace(leg, ended_at=leg.ended_at + timedelta(hours=1), digest="x")
+            self.agenda.after(wait + draw.uniform(0, 100), lambda: self._deliver(again))
 
     def _deliver(self, leg: Cdr) -> None:
         try:
@@ -532,27 +527,29 @@ def _tariff(
     return Tariff(0, 0, begins, model, price, minimum_s, increment_s, bands)
 
 
-def _record(
-    uuid: str, begin: datetime, answer: datetime, end: datetime, of: str | None = None
-) -> Cdr:
-    raw = {"variables": {} if of is None else {"originating_leg_uuid": of}}
+def _record(uuid: str, begin: datetime, end: datetime, talked: datetime | None) -> Cdr:
+    """A call's record; ``talked``: from then to its end it talked with a consultant."""
+    variables = {}
+    if talked is not None:
+        # Nobody writes the end of a talk with which the call ends.
+        variables["callflows_connected"] = str(to_microseconds(talked))
     return Cdr(
         uuid=uuid,
         core_uuid="sim",
-        leg="a" if of is None else "b",
+        leg="a",
         switch="sim",
-        direction="inbound" if of is None else "outbound",
+        direction="inbound",
         caller=None,
         dialled=None,
         started_at=begin,
-        answered_at=answer,
+        answered_at=begin,
         ended_at=end,
-        billsec=int((end - answer).total_seconds()),
+        billsec=int((end - begin).total_seconds()),
         hangup_cause="NORMAL_CLEARING",
         hung_up_by=None,
         flow="premium",
         offered=True,
         handovers=(),
-        raw=json.dumps(raw, separators=(",", ":")),
+        raw=json.dumps({"variables": variables}),
         digest=uuid,
     )
