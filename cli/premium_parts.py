@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from billing.limits import Limits
 from billing.premium.book import ServiceBook
-from billing.premium.charging import Charging
+from billing.premium.charging import WAITING_S, Charging
 from billing.premium.consents import Consents
 from billing.premium.consultants import Consultants
 from billing.premium.credit import Credit
@@ -73,6 +73,10 @@ class PremiumParts:
             if settings.control_addresses
             else settings.premium_longest_call_s,
             longest_call_s=settings.premium_longest_call_s,
+            # Nor does anybody see when a talk begins: it is told of when it is over.
+            waiting_s=WAITING_S
+            if settings.control_addresses
+            else WAITING_S + settings.premium_longest_call_s,
             cdr_wait_s=settings.premium_cdr_wait_s,
             cdr_tolerance_s=settings.premium_cdr_tolerance_s,
         )

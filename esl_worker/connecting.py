@@ -49,6 +49,8 @@ RECORDED = f"{PREFIX}recorded"
 # Microseconds since 1970, by the switch.
 CONNECTED = f"{PREFIX}connected"
 ENDED = f"{PREFIX}ended"
+# Both of each bridge of the call that has ended, for its record (`billing.premium.call_records`).
+TALKS = f"{PREFIX}talks"
 _VISITS = f"{PREFIX}visits"
 _LAST_CAUSE = "last_bridge_hangup_cause"
 _DISPOSITION = "originate_disposition"
@@ -56,7 +58,13 @@ _LAST_TO = "last_bridge_to"
 _RESULTS = (CONNECTED, ENDED, _LAST_CAUSE, _DISPOSITION, _LAST_TO)
 # `set` expands twice, and what is kept has to be expanded a third time, when it is run.
 _NOW = r"\\\${strmicroepoch()}"
-_HOOKS = ("execute_on_pre_bridge", "execute_on_pre_bridge_end", "execute_on_post_bridge")
+_TALK = rf"\\\${{{TALKS}}}\\\${{{CONNECTED}}}-{_NOW},"
+_HOOKS = (
+    "execute_on_pre_bridge",
+    "execute_on_pre_bridge_end",
+    "execute_on_post_bridge",
+    "execute_on_post_bridge_talk",
+)
 
 # Longer than any talk, whose end may move: this only guards against a switch that has vanished
 # without a word, where no control connection finds that out.
@@ -177,6 +185,7 @@ class ConnectingChannel(FreeSwitchChannel):
             "instant_ringback": "true",
             "execute_on_pre_bridge": f"set {CONNECTED}={_NOW}",
             "execute_on_post_bridge": f"set {ENDED}={_NOW}",
+            "execute_on_post_bridge_talk": f"set {TALKS}={_TALK}",
         }
         if terms.limit_s is not None:
             # Should nobody look after the caller when the two have parted.

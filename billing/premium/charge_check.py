@@ -98,49 +98,40 @@ def post_key(call_id: str) -> str:
 
 def arrived(conn: Connection, cdr: Cdr, now: datetime, tolerance: timedelta) -> Checked | None:
     """Check the charge that a new record is of, if it is of one."""
-    call_id = call_records.call_of(cdr)
-    return None if call_id is None else check(conn, call_id, now, tolerance)
+    return check(conn, cdr.uuid, now, tolerance) if cdr.leg == "a" else None
 
 
 def check(conn: Connection, call_id: str, now: datetime, tolerance: timedelta) -> Checked | None:
-    """Compare a charge with the records of its call; None: there is nothing to compare yet.
+    """Compare a charge with the record of its call; None: there is nothing to compare yet.
 
     A charge that a person has released stays released.
     """
     # Said first, and of any call, so that the end of the call and its record cannot miss each
     # other: whoever comes second sees what the first has written.
     call = conn.execute(_LOCK, {"by_call": call_id}).one_or_none()
-    if call is None or call.status not in ("charged", "parked"):
+    if call is None or call.status != "charged":
         return None
-    legs = call_records.legs(conn, call_id)
-    if legs is None:
+    record = call_records.record(conn, call_id)
+    if record is None:
         return None
     length = timedelta(seconds=call.seconds)
-    confirmed = legs.within(
+    confirmed = record.confirms(
         call.connected_at,
         call.connected_at + length,
-        bridged=bool(legs.far) and _consultants_only(conn, call.consent),
+        talks_only=_consultants_only(conn, call.consent),
     )
     over = length - confirmed > tolerance
     recorded = confirmed // timedelta(seconds=1)
     conn.execute(update(premium_calls).where(_CALL.call_id == call_id).values(cdr_seconds=recorded))
-    if call.reason is not None and call.status == "charged":
+    if call.reason is not None:
         # A person has decided.
         return Checked(call_id, call.seconds, recorded, parked=False)
     reason = f"{call.seconds} s are charged, the switch's record confirms {recorded} s"
     if over:
         parked = _park(conn, call_id, reason)
-        if not parked and call.status == "charged":
+        if not parked:
             _alert(conn, call_id, call.line, reason, now)
-        return Checked(call_id, call.seconds, recorded, parked or call.status == "parked")
-    if call.status == "parked":
-        # The record of the far end came later, and explains it.
-        conn.execute(
-            update(premium_calls)
-            .where(_CALL.call_id == call_id, _CALL.status == "parked")
-            .values(status="charged", reason=None)
-        )
-        _post(conn, f"{post_key(call_id)}:explained", call_id, now)
+        return Checked(call_id, call.seconds, recorded, parked)
     _post_now(conn, call_id, now)
     return Checked(call_id, call.seconds, recorded, parked=False)
 

@@ -226,14 +226,18 @@ class Charging:
 
         return self._database.write(work)
 
-    def extend(self, call_id: str) -> Grant:
+    def extend(self, call_id: str, ahead_s: int = 0) -> Grant:
         """Reserve ahead again, to a slice from now; also says that the call is still connected.
+
+        ``ahead_s``: for what takes so many seconds and must not be cut, if that is more.
 
         Raises:
             UnknownCall: it was never begun.
             Unavailable: the database is locked or away; nothing was written.
         """
-        return self._database.write(lambda conn: self._covered(conn, call_id, self._clock.now()))
+        return self._database.write(
+            lambda conn: self._covered(conn, call_id, self._clock.now(), ahead_s)
+        )
 
     def ended(self, call_id: str, at: datetime) -> Charged:
         """Say that the content ended ``at``: charge it, and give back what was reserved too much.
@@ -283,8 +287,8 @@ class Charging:
         """Resolve calls whose time is over and of which nobody has said the end; return their ids.
 
         A begun call is free. A connected one is charged up to the last moment at which somebody
-        knew that it was connected; where the record of a bridge to a consultant, which goes on
-        without a worker, tells more, up to its end.
+        knew that it was connected. A talk with a consultant begins and goes on without a worker:
+        where the call's record tells of one, it is charged to its end.
 
         Raises:
             Unavailable: the database is locked or away.
@@ -313,9 +317,13 @@ class Charging:
         if call is None:
             self._credit.release(conn, call_id, now)
             return True
-        end = now
-        if call.status == "connected":
-            end = max(call.seen_at, call_records.bridge_end(conn, call_id) or call.seen_at)
+        end, record = now, call_records.record(conn, call_id)
+        talks = record.talks if record is not None else ()
+        if call.status == "begun" and talks:
+            since, end = talks[0]
+            conn.execute(_CONNECT, {"by_call": call_id, "moment": since})
+        elif call.status == "connected":
+            end = max([call.seen_at, *(until for _, until in talks)])
         self._end(conn, call_id, end, now, "nobody has said its end")
         return True
 
@@ -330,7 +338,7 @@ class Charging:
         tariffs = by_id(conn, call.consent).tariffs
         return self._slices.keep(conn, tariffs, held, now, now + self._waiting)
 
-    def _covered(self, conn: Connection, call_id: str, now: datetime) -> Grant:
+    def _covered(self, conn: Connection, call_id: str, now: datetime, ahead_s: int = 0) -> Grant:
         """Reserve ahead for a connected call; 0 seconds for one that is over."""
         call = conn.execute(_SEE, {"by_call": call_id, "moment": now}).one_or_none()
         if call is None:
@@ -339,7 +347,7 @@ class Charging:
         if call.status != "connected" or held is None or held.status != "open":
             return Grant(call.ended_at or now, True, 0, 0)
         tariffs = by_id(conn, call.consent).tariffs
-        return self._slices.extend(conn, tariffs, held, call.connected_at, now)
+        return self._slices.extend(conn, tariffs, held, call.connected_at, now, ahead_s)
 
     def _end(
         self, conn: Connection, call_id: str, at: datetime, now: datetime, reason: str

@@ -108,9 +108,13 @@ class Slices:
         held: Reservation,
         start: datetime,
         now: datetime,
+        ahead_s: int = 0,
     ) -> Grant:
-        """Reserve a slice from ``now`` on for a call connected at ``start``, or what there is."""
-        target = max(0, (now - start) // _SECOND) + self._slice_s
+        """Reserve a slice from ``now`` on for a call connected at ``start``, or what there is.
+
+        ``ahead_s``: so many seconds, where they are more than a slice.
+        """
+        target = max(0, (now - start) // _SECOND) + max(self._slice_s, ahead_s)
         return self._cover(conn, tariffs, held, start, target, now, None)
 
     def charge(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 import pytest
 from sqlalchemy import insert, select, update
 
 from billing import cdrs
-from billing.cdr_document import Cdr
+from billing.cdr_document import Cdr, parse
 from billing.clock import FixedClock
 from billing.database import Database
+from billing.premium import call_records
 from billing.premium.charge_check import NotParked, ParkedCharges
 from billing.premium.schema import (
     charges,
@@ -21,7 +23,9 @@ from billing.premium.schema import (
     provider_contracts,
     service_versions,
 )
-from billing.schema import outbox
+from billing.schema import outbox, to_microseconds
+from esl_worker import connecting
+from tests import cdr_forms
 from tests.charging_house import LONG_AGO, House
 
 SECOND = timedelta(seconds=1)
@@ -45,19 +49,19 @@ def record(
     begin: datetime,
     end: datetime,
     *,
-    of: str | None = None,
+    leg: Literal["a", "b"] = "a",
     answered: bool = True,
+    **variables: str,
 ) -> bool:
-    """The switch tells of a leg; ``of``: it is a far leg of that call."""
-    variables = {} if of is None else {"originating_leg_uuid": of}
+    """The switch tells of a leg, with these variables."""
     return cdrs.store(
         house.database,
         Cdr(
             uuid=uuid,
             core_uuid="core",
-            leg="a" if of is None else "b",
+            leg=leg,
             switch="s1",
-            direction="inbound" if of is None else "outbound",
+            direction="inbound",
             caller=None,
             dialled=None,
             started_at=begin,
@@ -178,7 +182,6 @@ def test_a_person_releases(house: House, parked: ParkedCharges) -> None:
     assert due(house) == ["charge:a:released"]
     with pytest.raises(NotParked):
         parked.release("a", "sara")
-    record(house, "far", start, start + 60 * SECOND, of="a")
     assert house.standing("a").status == "charged"
 
 
@@ -199,7 +202,6 @@ def test_posted_before_the_record_came(house: House) -> None:
     start = call(house, 120)
     post(house, "a")
     record(house, "a", start - 40 * SECOND, start + 60 * SECOND)
-    record(house, "far", start, start + 60 * SECOND, of="a")
     assert house.standing("a").status == "charged"
     with house.database.read() as conn:
         (alert,) = conn.execute(select(guard_alerts)).all()
@@ -256,70 +258,176 @@ CONSULTANTS = '{"consultants": {"order": "all"}}'
 BOTH = '{"consultants": {"order": "all"}, "tree": {"start": "x"}}'
 
 
-def test_a_consultants_leg_is_the_truth(house: House) -> None:
+def micro(moment: datetime) -> str:
+    """As the switch writes a moment."""
+    return str(to_microseconds(moment))
+
+
+def talks(*intervals: tuple[datetime, datetime]) -> dict[str, str]:
+    """What the switch's hooks leave on the leg after these talks."""
+    begin, end = intervals[-1]
+    return {
+        "callflows_connected": micro(begin),
+        "callflows_ended": micro(end),
+        "callflows_talks": "".join(f"{micro(a)}-{micro(b)}," for a, b in intervals),
+    }
+
+
+def test_the_talk_is_the_truth(house: House) -> None:
     """Where only a consultant can have been connected, the time with the consultant counts."""
     start = call(house, 120)
     define(house, CONSULTANTS)
-    # The far leg's record comes first, as it does.
-    record(house, "far", start + 20 * SECOND, start + 110 * SECOND, of="a")
-    record(house, "a", start - 40 * SECOND, start + 120 * SECOND)
+    told = talks((start + 20 * SECOND, start + 110 * SECOND))
+    record(house, "a", start - 40 * SECOND, start + 120 * SECOND, **told)
     assert house.standing("a").reason == "120 s are charged, the switch's record confirms 90 s"
 
 
-def test_two_consultants_one_after_the_other(house: House) -> None:
-    """All far legs together confirm a charge; those at once count once, others' not at all."""
+def test_two_talks_one_after_the_other(house: House) -> None:
+    """All talks together confirm a charge, none of their seconds twice."""
     start = call(house, 120)
     define(house, CONSULTANTS)
-    record(house, "far 1", start, start + 60 * SECOND, of="a")
-    record(house, "far 2", start + 50 * SECOND, start + 119 * SECOND, of="a")
-    record(house, "far 3", start - 30 * SECOND, start, of="a", answered=False)
-    record(house, "far 4", start, start + 130 * SECOND, of="b")
-    record(house, "a", start - 40 * SECOND, start + 121 * SECOND)
+    told = talks(
+        (start - 20 * SECOND, start - 10 * SECOND),
+        (start, start + 60 * SECOND),
+        (start + 50 * SECOND, start + 119 * SECOND),
+    )
+    record(house, "a", start - 40 * SECOND, start + 121 * SECOND, **told)
     standing = house.standing("a")
     assert (standing.status, standing.seconds) == ("charged", 120)
     with house.database.read() as conn:
         assert conn.scalar(select(premium_calls.c.cdr_seconds)) == 119
 
 
-def test_a_far_leg_that_comes_late_explains(house: House) -> None:
-    """Parked for a first far leg alone; when the second one's record comes, it goes on."""
+def test_the_leg_ended_together_with_the_talk(house: House) -> None:
+    """Nobody has written the end of the talk then: it is the leg's."""
     start = call(house, 120)
     define(house, CONSULTANTS)
-    record(house, "far 1", start, start + 60 * SECOND, of="a")
-    record(house, "a", start - 40 * SECOND, start + 120 * SECOND)
-    assert house.standing("a").status == "parked"
-    record(house, "far 2", start + 60 * SECOND, start + 120 * SECOND, of="a")
-    standing = house.standing("a")
-    assert (standing.status, standing.reason) == ("charged", None)
-    assert "charge:a:explained" in due(house)
-
-
-def test_with_a_tree_the_callers_leg_counts(house: House) -> None:
-    """In front of the consultant there was a menu, which costs too."""
-    start = call(house, 120)
-    define(house, BOTH)
-    record(house, "far", start + 60 * SECOND, start + 120 * SECOND, of="a")
-    record(house, "a", start - 40 * SECOND, start + 120 * SECOND)
+    told = {"callflows_connected": micro(start)}
+    record(house, "a", start - 40 * SECOND, start + 120 * SECOND, **told)
     assert house.standing("a").status == "charged"
 
 
-def test_a_bridge_that_outlived_everybody(house: House) -> None:
-    """When no worker was left, the consultant's record says how long there was a conversation."""
+def test_an_end_from_before_is_not_the_talks(house: House) -> None:
+    """The end of the first talk may still stand there when the second one breaks off."""
+    start = call(house, 120)
+    define(house, CONSULTANTS)
+    first = talks((start, start + 30 * SECOND))
+    told = {**first, "callflows_connected": micro(start + 31 * SECOND)}
+    record(house, "a", start - 40 * SECOND, start + 120 * SECOND, **told)
+    assert house.standing("a").status == "charged"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"callflows_connected": "", "callflows_ended": ""},
+        {"callflows_connected": "0", "callflows_ended": "0", "callflows_talks": "0-0,"},
+        {"callflows_connected": "9" * 15, "callflows_ended": "9" * 16},
+        {"callflows_talks": "9999999999999999-1,-,--,1-,x" + "," * 100_000},
+        {"callflows_connected": "${api(status)}", "callflows_talks": "\u0661-\u0662,"},
+        {"callflows_connected": "-1", "callflows_ended": "1e99", "callflows_talks": "1e3-1e30"},
+        {"callflows_talks": "1000000-2000000,"},
+    ],
+)
+def test_no_talk_confirms_nothing(house: House, told: dict[str, str]) -> None:
+    """Missing, malformed and impossible times: nothing is confirmed, and a person looks."""
+    start = call(house, 120)
+    define(house, CONSULTANTS)
+    record(house, "a", start - 40 * SECOND, start + 120 * SECOND, **told)
+    assert house.standing("a").reason == "120 s are charged, the switch's record confirms 0 s"
+
+
+def test_a_talk_is_no_longer_than_its_leg(house: House) -> None:
+    """Whatever stands there."""
+    start = call(house, 120)
+    define(house, CONSULTANTS)
+    told = {"callflows_talks": f"{micro(start + 30 * SECOND)}-{4_000_000_000_000_000},"}
+    record(house, "a", start, start + 90 * SECOND, **told)
+    assert house.standing("a").reason == "120 s are charged, the switch's record confirms 60 s"
+
+
+def test_with_a_tree_the_callers_leg_counts(house: House) -> None:
+    """Before and after the consultant there was a menu, which costs too."""
+    start = call(house, 120)
+    define(house, BOTH)
+    told = talks((start + 60 * SECOND, start + 80 * SECOND))
+    record(house, "a", start - 40 * SECOND, start + 120 * SECOND, **told)
+    assert house.standing("a").status == "charged"
+
+
+def test_far_legs_are_no_calls(house: House) -> None:
+    """A switch may send their records too: another call's they are not, whatever they are named."""
+    start = call(house, 120)
+    record(house, "a", start - 40 * SECOND, start + 60 * SECOND, leg="b")
+    assert house.standing("a").status == "charged"
+
+
+def test_a_talk_that_outlived_everybody(house: House) -> None:
+    """When no worker was left, the record says how long there was a conversation."""
     line, service = house.line(1_000_000), house.service()
     house.connect("a", line, service)
     start = house.clock.now()
-    record(house, "far", start, start + 100 * SECOND, of="a")
-    record(house, "a", start - 40 * SECOND, start + 105 * SECOND)
+    told = talks((start, start + 100 * SECOND))
+    record(house, "a", start - 40 * SECOND, start + 105 * SECOND, **told)
     house.clock.advance(1000)
     assert house.charging.sweep() == ["a"]
     assert house.standing("a").seconds == 100
-    # Without a bridge nothing goes on when the worker is dead, whatever the leg's record says.
+    # Without a talk nothing goes on when the worker is dead, whatever the leg's record says.
     house.connect("b", line, service)
     start = house.clock.now()
     record(house, "b", start - 40 * SECOND, start + 100 * SECOND)
     house.clock.advance(1000)
     assert house.charging.sweep() == ["b"]
     assert house.standing("b").status == "free"
+
+
+def test_a_talk_that_nobody_saw_begin(house: House) -> None:
+    """The worker died before it heard that the consultant had answered; the talk is charged."""
+    house.begin("a", house.line(1_000_000), house.service())
+    start = house.clock.now() + 10 * SECOND
+    told = talks((start, start + 70 * SECOND))
+    record(house, "a", start - 40 * SECOND, start + 75 * SECOND, **told)
+    house.clock.advance(1000)
+    assert house.charging.sweep() == ["a"]
+    standing = house.standing("a")
+    assert (standing.connected_at, standing.seconds) == (start, 70)
+    assert standing.amount == 12_000
+
+
+def test_tree_talk_and_tree_when_everybody_died(house: House) -> None:
+    """What a worker saw after the talk counts as well as the talk."""
+    line, service = house.line(1_000_000), house.service()
+    house.connect("a", line, service)
+    start = house.clock.now()
+    house.clock.advance(90)
+    house.charging.extend("a")
+    told = talks((start + 20 * SECOND, start + 60 * SECOND))
+    record(house, "a", start - 40 * SECOND, start + 200 * SECOND, **told)
+    house.clock.advance(1000)
+    assert house.charging.sweep() == ["a"]
+    assert house.standing("a").seconds == 90
+
+
+def test_a_record_of_a_real_switch(house: House) -> None:
+    """Two talks, and one who was busy between them, as FreeSWITCH 1.10.12 told it."""
+    cdr = parse(cdr_forms.body("two-talks"))
+    assert cdrs.store(house.database, cdr, house.clock.now())
+    with house.database.read() as conn:
+        found = call_records.record(conn, cdr.uuid)
+    assert found is not None
+    assert found.up == (cdr.answered_at, cdr.ended_at)
+    lengths = [(until - since).total_seconds() for since, until in found.talks]
+    assert lengths == pytest.approx([3.0, 2.0], abs=0.5)
+
+
+def test_worker_and_check_mean_the_same_variables() -> None:
+    """What the one has the switch write the other reads."""
+    assert (connecting.CONNECTED, connecting.ENDED, connecting.TALKS) == (
+        call_records.CONNECTED,
+        call_records.ENDED,
+        call_records.TALKS,
+    )
 
 
 def test_records_of_other_calls_change_nothing(house: House) -> None:
