@@ -98,9 +98,9 @@ class _TreeFlow(TreeStates, Flow):
     def tree_caller(self, call: Call) -> Caller:
         return Caller(0, "draft", 0, 0, "draft", None, "")
 
-    def remaining_s(self, call: Call) -> float:
+    def remaining_s(self, call: Call, wanted_s: float = 0.0) -> float:
         if self._money_s is None:
-            return super().remaining_s(call)
+            return super().remaining_s(call, wanted_s)
         return self._money_s - self._passed_s()
 
     def content_ended(self, call: Call) -> State | None:

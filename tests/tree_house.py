@@ -135,7 +135,7 @@ class TreeFlow(TreeStates, Flow):
     def tree_caller(self, call: Call) -> Caller:
         return Caller(7, "9091234567", 1, 3, "hafez", 11, "+989123456789")
 
-    def remaining_s(self, call: Call) -> float:
+    def remaining_s(self, call: Call, wanted_s: float = 0.0) -> float:
         return self.money_s if isinstance(self.money_s, int | float) else self.money_s()
 
     def content_ended(self, call: Call) -> State | None:

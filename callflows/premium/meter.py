@@ -87,13 +87,24 @@ class Meter:
         """To when the reserved money lasts; None before anything is reserved."""
         return None if self._grant is None else self._grant.until
 
-    def remaining_s(self) -> float:
-        """Seconds until the content must be over; infinite while more credit may follow."""
-        if self._grant is None or (self._running and not self._grant.final):
+    def remaining_s(self, wanted_s: float = 0.0) -> float:
+        """Seconds that the reserved money lasts; infinite before anything is reserved.
+
+        Ask with the length of what is to begin and must not be cut: where less is reserved, more is
+        now, as far as there is credit.
+        """
+        if self._grant is None:
             return math.inf
         if not self._running:
             return float(self._grant.seconds)
-        return max(0.0, (self._grant.until - self._clock.now()).total_seconds())
+        if not self._grant.final and self._left_s() < wanted_s:
+            try:
+                self._extend(math.ceil(wanted_s))
+            except Unavailable as error:
+                log.error("call %s: nothing more is reserved: %s", self._call.id, error)
+            else:
+                self._limit()
+        return max(0.0, self._left_s())
 
     # -- its life -----------------------------------------------------------------------------
 
@@ -190,9 +201,8 @@ class Meter:
             return
         left_s = self._left_s()
         if not self._grant.final and left_s <= self._ahead_s:
-            self._grant = self._charging.extend(self._call.id)
+            self._extend()
             left_s = self._left_s()
-            self._aim(left_s)
         if self._limited_to != self._grant.until:
             self._limit()
         if self._grant.final and not self._warned and left_s <= self._rules.warning_s:
@@ -207,6 +217,10 @@ class Meter:
         if not self._bridging:
             self._limit()
         self._call.channel.watch(self.look)
+
+    def _extend(self, ahead_s: int = 0) -> None:
+        self._grant = self._charging.extend(self._call.id, ahead_s)
+        self._aim(self._left_s())
 
     def _aim(self, left_s: float) -> None:
         """When to ask for more: where slices are shorter than `ahead_s`, not each second."""

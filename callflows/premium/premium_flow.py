@@ -210,9 +210,9 @@ class PremiumFlow(ConsultantStates, TreeStates, OwnerAuthentication, Acceptance,
             caller=self.line.number,
         )
 
-    def remaining_s(self, call: Call) -> float:
-        """Seconds that the money still lasts; infinite while more may be reserved."""
-        return self.meter.remaining_s()
+    def remaining_s(self, call: Call, wanted_s: float = 0.0) -> float:
+        """Seconds that are paid for, if there is the money: as many as are wanted."""
+        return self.meter.remaining_s(wanted_s)
 
     def content_ended(self, call: Call) -> State | None:
         """The tree is at its end, or the money."""

@@ -44,8 +44,12 @@ class TreeStates(_Base):
         """Who is in the tree."""
         raise NotImplementedError
 
-    def remaining_s(self, call: Call) -> float:
-        """Seconds from now until the content must be over."""
+    def remaining_s(self, call: Call, wanted_s: float = 0.0) -> float:
+        """Seconds from now until the content must be over.
+
+        Asked before something begins that must not be cut; where that is not known so far ahead
+        it has to be found out for ``wanted_s`` seconds now.
+        """
         return math.inf
 
     def content_ended(self, call: Call) -> State | None:

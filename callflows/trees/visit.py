@@ -86,14 +86,17 @@ class Visit:
         """Whether a prompt that begins now ends in time."""
         return self._left_after(phrase) >= 0
 
-    def _left_after(self, phrase: Phrase) -> float:
-        """Seconds that are left when a prompt that begins now has ended, with all that leads it."""
+    def _left_after(self, phrase: Phrase, then_s: float = 0.0) -> float:
+        """Seconds that are left when a prompt that begins now has ended, with all that leads it.
+
+        As many as `then_s`, if there is the money.
+        """
         names = self._trees.catalogue.recordings
         ms = sum(
             self._trees.library.prompt_ms(names(each, self._call.language))
             for each in (*self._call.unheard, phrase)
         )
-        return self._flow.remaining_s(self._call) - ms / 1000
+        return self._flow.remaining_s(self._call, ms / 1000 + then_s) - ms / 1000
 
     def _say(self, phrase: Phrase, after: str | None) -> bool:
         """Play a prompt to its end, now; False if there is no time for it.
@@ -255,7 +258,7 @@ class Visit:
             return self._go(place.with_pending(json.dumps([key, name])))
         key, name = json.loads(place.pending)
         phrase = self._phrase(place.at)
-        most_s = max(1, int(min(node.most_s, self._left_after(phrase))))
+        most_s = max(1, int(min(node.most_s, self._left_after(phrase, node.most_s))))
         if self._call.record(phrase, name, most_s=most_s, silence_s=node.silence_s) is None:
             self._withdraw(key)
             self._call.say(Phrase("tree_nothing_said"))
@@ -269,7 +272,7 @@ class Visit:
         who = self._flow.tree_caller(self._call)
         key = self._flow.key(self._call, f"callout:{place.at}")
         result = None
-        if node.timeout_s <= self._flow.remaining_s(self._call):
+        if node.timeout_s <= self._flow.remaining_s(self._call, node.timeout_s):
             try:
                 question = {
                     "service": who.number,

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from billing.errors import Unavailable
 from callflows.call import Call, CallerGone, CallerLeft
 from callflows.connection import TIME_OVER, Leg, Terms
 from callflows.journal import Journal
@@ -103,7 +104,7 @@ def test_slices_shorter_than_the_time_ahead(database, clock):
     )
     asked = []
     extend = talk.house.charging.extend
-    talk.house.charging.extend = lambda call: (asked.append(clock.now()), extend(call))[1]
+    talk.house.charging.extend = lambda *call: (asked.append(clock.now()), extend(*call))[1]
     assert not talk.meter.bridge([ANNA], TERMS).time_over
     assert 4 <= len(asked) <= 20
 
@@ -218,3 +219,42 @@ def test_a_bridge_in_a_content_that_costs_already(database, clock):
     assert talk.channel.limits[-1] == 165
     clock.advance(10)
     assert talk.meter.end().seconds == 85  # the ringing is within the content
+
+
+def test_a_long_prompt_is_reserved_for_before_it_begins(database, clock):
+    """What takes longer than is reserved ahead gets all its time, if there is the credit."""
+    talk = Talk(database, clock, 60_000, [])
+    talk.meter.connect()
+    clock.advance(60)
+    assert talk.meter.remaining_s() == 60
+    assert talk.meter.remaining_s(60) == 60
+    assert talk.channel.limits[-1] == 120
+    assert talk.meter.remaining_s(300) == 300
+    # The end at the switch has moved with it.
+    assert talk.channel.limits[-1] == 300
+    assert not talk.meter.final
+
+
+def test_no_prompt_begins_that_the_last_slice_would_cut(database, clock):
+    """Whether the next slice is the last is found out before, and not in the midst of it."""
+    talk = Talk(database, clock, 15_000, [], per_minute(6000, increment_s=1))
+    talk.meter.connect()
+    clock.advance(60)
+    assert not talk.meter.final
+    assert talk.meter.remaining_s(100) == 90
+    assert talk.meter.final
+    assert talk.channel.limits[-1] == 90
+    clock.advance(100)
+    assert talk.meter.remaining_s(1) == 0
+
+
+def test_nothing_more_is_promised_while_the_database_is_away(database, clock, monkeypatch):
+    """What is reserved stays; a longer prompt has to wait for another call."""
+    talk = Talk(database, clock, 60_000, [])
+    talk.meter.connect()
+
+    def away(*_):
+        raise Unavailable("away")
+
+    monkeypatch.setattr(talk.house.charging, "extend", away)
+    assert talk.meter.remaining_s(300) == 120
