@@ -23,7 +23,7 @@ _WORDS: dict[Order, tuple[str, ...]] = {
     "no": ("no", "نه", "خیر", "لا", "нет"),
     "list": ("list", "لیست", "فهرست", "قائمة", "список"),
     "stop": ("stop", "لغو", "إلغاء", "стоп", "отмена"),
-    "credit": ("credit", "اعتبار", "رصيد", "кредит"),
+    "credit": ("credit", "اعتبار", "رصيد", "лимит", "кредит"),
 }
 
 # Letters that keyboards of the region write in several ways.

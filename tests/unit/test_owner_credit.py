@@ -161,7 +161,7 @@ def test_many_requests_at_once(house, in_threads):
 
 
 @pytest.mark.parametrize(
-    "text", ["CREDIT 400000", "اعتبار ۴۰۰٬۰۰۰", "رصيد 400,000", "кредит 400.000"]
+    "text", ["CREDIT 400000", "اعتبار ۴۰۰٬۰۰۰", "رصيد 400,000", "кредит 400.000", "лимит 400000"]
 )
 def test_credit_by_sms(house, text):
     """In four languages, for the only line; once for a message."""

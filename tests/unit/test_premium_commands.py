@@ -125,7 +125,7 @@ def test_explained_in_english(house: House, run: Run) -> None:
         "  From 11:30: 180 seconds at 6,000 rials a minute: 18,000 rials.",
         "This call cost 18,000 rials in all.",
         "This charge has not been posted yet.",
-        "The credit of month 8 of 1405 is 100,000 rials; 18,000 rials of it have been used so far.",
+        "The credit of month 8 of 1405 is 100,000 rials; 18,000 rials of it has been used so far.",
         "This acceptance, no. 1 of the line, is sealed by a checksum "
         "and has not been altered since.",
     ]
@@ -161,7 +161,7 @@ def test_every_end_has_words(house: House, run: Run) -> None:
     assert "not connected to the service" in run("explain", "refused", "--language", "en").output
     house.connect("running", line, service)
     assert (
-        "12,000 rials of the credit are held"
+        "12,000 rials of the credit is held"
         in run("explain", "running", "--language", "en").output
     )
     house.begin("waiting", line, service)
