@@ -161,8 +161,7 @@ def test_every_end_has_words(house: House, run: Run) -> None:
     assert "not connected to the service" in run("explain", "refused", "--language", "en").output
     house.connect("running", line, service)
     assert (
-        "12,000 rials of the credit is held"
-        in run("explain", "running", "--language", "en").output
+        "12,000 rials of the credit is held" in run("explain", "running", "--language", "en").output
     )
     house.begin("waiting", line, service)
     assert "not connected" in run("explain", "waiting", "--language", "en").output
