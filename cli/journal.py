@@ -28,7 +28,8 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
       callflows journal
       callflows journal cf43ed9d-f95a-4daa-93d2-14de65edab91
     """
-    parts = Parts(settings_of())
+    settings = settings_of()
+    parts = Parts(settings)
     journal = Journal(parts.database)
     if call_id is None and as_json:
         headers = [
@@ -39,8 +40,9 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
     if call_id is None:
         for header in journal.recent(last):
             caller = mask(header.caller) if header.caller else "-"
+            started = header.started_at.astimezone(settings.zone)
             click.echo(
-                f"{header.call_id}  {header.started_at:%Y-%m-%d %H:%M:%S}  {caller}  "
+                f"{header.call_id}  {started:%Y-%m-%d %H:%M:%S}  {caller}  "
                 f"{header.language or '-'}  {header.outcome or 'in progress'}  "
                 f"{' '.join(header.methods)}"
             )
