@@ -173,3 +173,31 @@ def test_the_image_is_made_of_what_there_is():
     packages = re.findall(r"^    (\w+)\*$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
     assert packages
     assert set(packages) <= set(copied)
+
+
+def test_calendars_are_where_campaigns_look_for_them():
+    """They are no part of the package: image and units have a copy, and are told where."""
+    variable = f"{PREFIX}CALENDARS_DIR="
+    image = (ROOT / "conf" / "Dockerfile").read_text()
+    folder = re.search(r"^COPY conf/calendars (\S+)$", image, re.MULTILINE)
+    assert folder is not None
+    assert f"{variable}{folder[1]}\n" in image
+    assert f"{variable}/etc/callflows/calendars\n" in (UNITS / "callflows.env").read_text()
+    assert "# cp -r conf/calendars /etc/callflows/\n" in (UNITS / "README.md").read_text()
+
+
+def test_the_relay_may_take_the_spool_in():
+    """The spool of conf/freeswitch and of docs/freeswitch.md, in spite of ProtectSystem=strict."""
+    allowed = Unit(UNITS / "callflows-relay.service")["Service"]["ReadWritePaths"].removeprefix("-")
+    values = (ROOT / "conf/freeswitch/callflows/vars.xml").read_text()
+    spool = re.search(r'callflows_cdr_spool=([^"]+)"', values)
+    assert spool is not None
+    assert Path(spool[1]).is_relative_to(allowed)
+
+
+def test_alerts_name_units_that_the_target_starts():
+    """What an alert tells somebody to start at night is a unit that is there."""
+    rules = (ROOT / "conf/prometheus/alerts.yml").read_text()
+    started = (UNITS / "callflows.target").read_text()
+    for unit in re.findall(r"systemctl \w+ ([\w@-]+)", rules):
+        assert unit in started, unit
