@@ -239,12 +239,31 @@ def test_several_bills_are_offered(tmp_path: Path) -> None:
     told.house.add([], [f"{told.number},7,1405,50000,,,2026-10-01"])
     told.converse(
         told.channel(
-            [hears("announce_greeting", "open_bills", "bill_option", "bill_option",
-                   "open_bills_keys"), presses("2"),
+            [hears("announce_greeting", "open_bills"), presses(""),
+             hears("bill_option", "bill_option", "open_bills_keys", "announce_opt_out"),
+             presses("2"),
              hears("bill_summary_overdue"), presses(""), MENU, presses("8"),
              hears("announce_opted_out"), IsHungUp()]
         )
     )  # fmt: skip
+
+
+def test_who_owes_several_bills_need_not_choose_one(tmp_path: Path) -> None:
+    """The sum is what the call is about: heard. Key 8 ends the calls there, too, and there is room
+    for it however many bills there are."""
+    told = Told(tmp_path)
+    told.house.add([], [f"{told.number},7,{1390 + place},50000,,,2026-10-01" for place in range(9)])
+    options = ["bill_option"] * 7
+    said = [
+        hears("announce_greeting", "open_bills", "open_bills_first"), presses(""),
+        hears(*options, "open_bills_keys", "announce_opt_out"),
+    ]  # fmt: skip
+    told.converse(told.channel([*said, HangsUp()]))
+    assert told.result() == "heard"
+    told = Told(tmp_path / "again")
+    told.house.add([], [f"{told.number},7,{1390 + place},50000,,,2026-10-01" for place in range(9)])
+    told.converse(told.channel([*said, presses("8"), hears("announce_opted_out"), IsHungUp()]))
+    assert told.result() == "opted_out"
 
 
 def test_paid_while_it_rang(tmp_path: Path) -> None:
