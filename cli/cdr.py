@@ -85,7 +85,7 @@ def show(day: datetime | None, grace: float, tolerance: float, limit: int, as_js
     no_journal    a worker had the call, and there is no journal of it
     not_served    answered, and no worker took it (see `callflows missed`)
     no_cdr        a journal without a record
-    open_journal  the call is over, its journal is not
+    open_journal  the call is over, and no worker saw its end
     times         beginning or end differ
     outcome       the two cannot both be true
     """
