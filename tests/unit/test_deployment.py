@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from callflows.config import PREFIX, Settings
 from cli.main import command
+from cli.metrics import BLOCKS
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "conf" / "systemd"
@@ -153,6 +154,30 @@ def test_compose_refers_only_to_what_it_has(compose):
         for key in service.get("environment", {}):
             if key.startswith(PREFIX):
                 assert key.removeprefix(PREFIX).lower() in Settings.model_fields, key
+
+
+def test_compose_passes_what_each_part_needs(compose):
+    """Workers and dialers know the switches, the relay their spools; nobody else has the password
+    that rules the switches. Metrics are shown by every part where they are asked for."""
+    services = compose["services"]
+    ours = {name for name in services if services[name].get("image") == "callflows"}
+
+    def have(key):
+        return {name for name in ours if PREFIX + key in services[name]["environment"]}
+
+    assert have("CONTROL_ADDRESSES") == have("CONTROL_PASSWORD") == {"worker1", "worker2", "dialer"}
+    assert have("MISSED_SPOOL") == have("CDR_SPOOL_DIR") == {"relay"}
+    values = (ROOT / "conf/freeswitch/callflows/vars.xml").read_text()
+    relay = services["relay"]
+    for key, name in (("MISSED_SPOOL", "missed"), ("CDR_SPOOL_DIR", "cdr")):
+        folder = relay["environment"][PREFIX + key].removeprefix("${SPOOL_DIR:+").rstrip("}")
+        assert f"callflows_{name}_spool={folder}" in values
+        mounted = [Path(volume.rpartition(":")[2]) for volume in relay["volumes"]]
+        assert any(Path(folder).is_relative_to(each) for each in mounted)
+    assert have("METRICS_LISTEN") == ours
+    described = re.findall(r"(\w+):(9\d\d\d)\b", COMPOSE.read_text().split("name:")[0])
+    parts = {part.rstrip("12"): int(port) - 9464 for part, port in described if part != "0"}
+    assert parts == {part: block.start for part, block in BLOCKS.items()}
 
 
 def test_compose_waits_for_running_calls(compose):
