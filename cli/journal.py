@@ -33,13 +33,13 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
     journal = Journal(parts.database)
     if call_id is None and as_json:
         headers = [
-            {**asdict(header), "caller": mask(header.caller)} for header in journal.recent(last)
+            {**asdict(header), "caller": _caller(header.caller)} for header in journal.recent(last)
         ]
         click.echo(json.dumps(headers, ensure_ascii=False, indent=2, default=str))
         return
     if call_id is None:
         for header in journal.recent(last):
-            caller = mask(header.caller) if header.caller else "-"
+            caller = _caller(header.caller)
             started = header.started_at.astimezone(settings.zone)
             click.echo(
                 f"{header.call_id}  {started:%Y-%m-%d %H:%M:%S}  {caller}  "
@@ -60,6 +60,12 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
         what = step.get("text") or step.get("pressed") or step.get("event", "")
         verb = "heard  " if "text" in step else "pressed" if "pressed" in step else "event  "
         click.echo(f"{step['at']:8.1f} s  {step['state']:<16} {verb} {what}")
+
+
+def _caller(number: str | None) -> str:
+    """The masked number; one word for a caller who has none, whatever the network said instead."""
+    shown = mask(number)
+    return "anonymous" if shown in ("-", "***") else shown
 
 
 def told(step: Step, catalogue: Catalogue) -> dict[str, Any]:
