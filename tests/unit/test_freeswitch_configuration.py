@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from callflows.config import Settings
+from cli.switch_checks import NO_CARRIER
 
 ROOT = Path(__file__).parents[2] / "conf" / "freeswitch"
 FILES = sorted(ROOT.rglob("*.xml"))
@@ -123,6 +124,17 @@ def test_numbers_and_contexts_are_those_of_callflows(switch):
     assert re.search(
         expression(switch, settings.care_context, "callflows_care"), settings.care_number
     )
+
+
+def test_campaigns_find_their_gateway_and_their_extension(switch):
+    """The defaults of dial_string, announce_context and announce_number are on the switch."""
+    settings = Settings()
+    gateways = {each.get("name"): settings_of(each) for each in switch.iter("gateway")}
+    carrier = gateways[settings.dial_string.split("/")[2]]
+    assert carrier["proxy"] == NO_CARRIER
+    assert carrier["register"] == "false"
+    context = switch.find(f".//context[@name='{settings.announce_context}']")
+    assert [each.get("field") for each in context.iter("condition")] == [None]
 
 
 @pytest.mark.parametrize("number", ["12000", "20000", "200", "+2000", "2000x", "99901"])
