@@ -128,7 +128,8 @@ class AnnounceFlow(BillFlow):
         except Unavailable:
             call.journal.event("not_recorded", what="opt_out")
             call.say(phrases.NOT_RECORDED)
-            return self.menu
+            # Of several bills none may have been chosen yet, which is not that it was paid.
+            return self.menu if self.bill is not None else self.choose_bill
         call.journal.event("opted_out")
         call.say(phrases.ANNOUNCE_OPTED_OUT)
         return None

@@ -341,6 +341,28 @@ def test_a_database_that_is_away(
     assert told.result() == {"answered": "failed", "heard": "hung_up", "opt_out": "heard"}[moment]
 
 
+def test_a_wish_that_is_not_recorded_pays_no_bill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key 8 at the choice of a bill while the database is away: the choice again, not the word that
+    the bill has been paid."""
+    told = Told(tmp_path)
+    told.house.add([], [f"{told.number},7,1405,50000,,,2026-10-01"])
+
+    def away(*_: object) -> None:
+        raise Unavailable("locked")
+
+    monkeypatch.setattr(told.services.announcements, "opt_out", away)
+    choice = ("bill_option", "bill_option", "open_bills_keys", "announce_opt_out")
+    told.converse(
+        told.channel(
+            [hears("announce_greeting", "open_bills"), presses(""), hears(*choice), presses("8"),
+             hears("not_recorded", "open_bills"), presses(""), hears(*choice), HangsUp()]
+        )
+    )  # fmt: skip
+    assert told.result() == "heard"
+
+
 def test_services_without_campaigns_refuse_the_flow(tmp_path: Path) -> None:
     """A worker put together wrongly fails at its first announcing call, and says why."""
     told = Told(tmp_path)
