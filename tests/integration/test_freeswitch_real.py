@@ -161,6 +161,8 @@ def test_a_campaigns_call_leaves_by_the_carrier(switch):
     endpoint = Settings().dial_string.format(national="02188776655")
     answer = switch.api(f"originate {{process_cdr=false}}{endpoint} &hangup")
     assert answer.startswith("+OK"), answer
+    # By which the dialer knows whether it died with a call (`Originator.up_s`).
+    assert switch.api("uptime s").strip().isdecimal()
 
 
 def test_a_call_reaches_the_worker_without_a_number_that_nobody_asserts(switch, worker, poll):
