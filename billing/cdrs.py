@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.cdr_document import Cdr
 from billing.database import Database
 from billing.errors import CdrConflict
+from billing.journal import close_by_record
 from billing.schema import cdrs, to_microseconds
 
 _PUT = insert(cdrs).on_conflict_do_nothing().returning(cdrs.c.uuid)
@@ -21,6 +22,8 @@ _PUT = insert(cdrs).on_conflict_do_nothing().returning(cdrs.c.uuid)
 
 def store(database: Database, cdr: Cdr, now: datetime) -> bool:
     """Keep a record, once for core UUID, call UUID and leg; committed when this returns.
+
+    It closes the journal that the call's workers left open.
 
     Returns:
         True when it is new, False when the same record was there already.
@@ -65,7 +68,13 @@ def store(database: Database, cdr: Cdr, now: datetime) -> bool:
             raise CdrConflict(f"call {cdr.uuid} has a record with other content; it stays")
         return False
 
-    return database.write(work)
+    def keep(conn: Connection) -> bool:
+        new = work(conn)
+        if cdr.leg == "a":
+            close_by_record(conn, cdr.uuid)
+        return new
+
+    return database.write(keep)
 
 
 class Ending(NamedTuple):
