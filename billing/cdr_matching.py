@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import BigInteger, Connection, and_, func, or_, select, type_coerce
 
 from billing.database import Database
+from billing.journal import ENDED_WITHOUT_US
 from billing.schema import calls, cdrs, from_microseconds
 
 Kind = Literal["no_journal", "not_served", "no_cdr", "open_journal", "times", "outcome"]
@@ -28,7 +29,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 - ``not_served``: the dialplan offered the call to workers, the caller was answered, and no worker
   took it (see the missed calls);
 - ``no_cdr``: a journal whose call has no record, the grace time after its end;
-- ``open_journal``: the record says that the call is over, the journal does not;
+- ``open_journal``: the record says that the call is over, no worker's journal does;
 - ``times``: beginning or end differ beyond the tolerance;
 - ``outcome``: the two cannot both be true.
 """
@@ -189,6 +190,7 @@ def _differing(
             cdrs.c.leg == "a",
             or_(
                 calls.c.ended_at.is_(None),
+                calls.c.outcome == ENDED_WITHOUT_US,
                 apart(calls.c.ended_at, cdrs.c.ended_at),
                 apart(calls.c.started_at, cdrs.c.started_at),
                 and_(calls.c.outcome == "caller_gone", cdrs.c.hung_up_by == "switch"),
@@ -200,13 +202,13 @@ def _differing(
     )
     for row in _rows(conn, statement):
         handovers = [from_microseconds(int(each)) for each in row.handovers.split(",") if each]
-        if row.ended_at is None:
+        if row.ended_at is None or row.outcome == ENDED_WITHOUT_US:
             if row.received_at <= settled:
                 yield Mismatch(
                     "open_journal",
                     row.call_id,
                     row.started_at,
-                    "the call is over, its journal is not: did a worker die?",
+                    "the call is over, and no worker saw its end: did one die?",
                 )
             continue
         begins = [row.cdr_started, row.answered_at or row.cdr_started, *handovers]

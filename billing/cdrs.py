@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from billing.cdr_document import Cdr
 from billing.database import Database
 from billing.errors import CdrConflict
+from billing.journal import close_by_record
 from billing.premium import charge_check
 from billing.schema import cdrs, to_microseconds
 
@@ -28,6 +29,7 @@ def store(
 ) -> bool:
     """Keep a record, once for core UUID, call UUID and leg; committed when this returns.
 
+    It closes the journal that the call's workers left open.
     A premium call's charge is checked against it; ``tolerance`` is how much they may differ.
 
     Returns:
@@ -74,7 +76,13 @@ def store(
             raise CdrConflict(f"call {cdr.uuid} has a record with other content; it stays")
         return False
 
-    return database.write(work)
+    def keep(conn: Connection) -> bool:
+        new = work(conn)
+        if cdr.leg == "a":
+            close_by_record(conn, cdr.uuid)
+        return new
+
+    return database.write(keep)
 
 
 class Ending(NamedTuple):

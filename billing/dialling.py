@@ -320,7 +320,13 @@ class Dialling:
         return self._database.write(lambda conn: [Orphan(*row) for row in conn.execute(statement)])
 
     def finish(
-        self, call_id: str, result: Result, now: datetime, *, answered: bool = False
+        self,
+        call_id: str,
+        result: Result,
+        now: datetime,
+        *,
+        answered: bool = False,
+        cut: bool = False,
     ) -> Result | None:
         """End a call; return what it came to, or None when it had been ended before.
 
@@ -333,16 +339,18 @@ class Dialling:
             now: the moment.
             answered: whether the switch says that it was answered. Without a word of its
                 conversation such a call has failed: somebody answered to silence or an apology.
+            cut: whether the switch died with the call, as far as anybody knows. A conversation that
+                had begun and was not heard has then failed, too: nobody hung up.
 
         Raises:
             Unavailable: the database is locked or away; nothing was written.
         """
-        return self._database.write(
-            lambda conn: self._finish(conn, call_id, "failed" if answered else result, now)
-        )
+        silent: Result = "failed" if answered else result
+        begun: Result = "failed" if cut else "hung_up"
+        return self._database.write(lambda conn: self._finish(conn, call_id, silent, begun, now))
 
     def _finish(
-        self, conn: Connection, call_id: str, result: Result, now: datetime
+        self, conn: Connection, call_id: str, silent: Result, begun: Result, now: datetime
     ) -> Result | None:
         call = campaign_calls.c
         ended = conn.execute(
@@ -352,8 +360,8 @@ class Dialling:
                 ended_at=now,
                 result=case(
                     (call.said.is_not(None), call.said),
-                    (call.answered_at.is_not(None), "hung_up"),
-                    else_=result,
+                    (call.answered_at.is_not(None), begun),
+                    else_=silent,
                 ),
             )
             .returning(call.campaign, call.target, call.seq, call.result)

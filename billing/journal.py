@@ -17,12 +17,19 @@ from sqlalchemy import Connection, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing.database import Database
-from billing.schema import call_steps, calls
+from billing.schema import call_steps, calls, cdrs
 from billing.texts import storable
 
 _LONGEST_NUMBER = 64
 
 Kind = Literal["heard", "pressed", "event"]
+
+ENDED_WITHOUT_US = "ended_without_us"
+"""The outcome of a call that was over while no worker had it: its record says so, and its end.
+
+It is believed only until a worker tells more, which may be the next moment: a switch's record and
+a worker's journal of the same end are on their way at the same time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +94,14 @@ _ADD_CALL = _new_call.on_conflict_do_update(
         "started_at": case(
             (_put.started_at < calls.c.started_at, _put.started_at), else_=calls.c.started_at
         ),
+        **{name: func.coalesce(calls.c[name], _put[name]) for name in ("line", "language")},
+        # What only the record knew gives way to what the worker knew.
         **{
-            name: func.coalesce(calls.c[name], _put[name])
-            for name in ("ended_at", "line", "language", "outcome")
+            name: case(
+                (calls.c.outcome == ENDED_WITHOUT_US, func.coalesce(_put[name], calls.c[name])),
+                else_=func.coalesce(calls.c[name], _put[name]),
+            )
+            for name in ("ended_at", "outcome")
         },
     },
 )
@@ -100,6 +112,12 @@ _PUT_STEPS = _new_steps.on_conflict_do_update(
     index_elements=[call_steps.c.call_id, call_steps.c.seq],
     set_={"steps": _new_steps.excluded.steps},
     where=func.length(_new_steps.excluded.steps) > func.length(call_steps.c.steps),
+)
+# The end of the first leg is the call's; with the records of two switches, the later one.
+_RECORDED_END = (
+    select(func.max(cdrs.c.ended_at))
+    .where(cdrs.c.uuid == calls.c.call_id, cdrs.c.leg == "a")
+    .scalar_subquery()
 )
 _HEADER = select(
     calls.c.call_id,
@@ -172,6 +190,9 @@ class Journal:
                 _add_methods(conn, header)
             if rows:
                 conn.execute(_PUT_STEPS, rows)
+            for header, _ in batches:
+                # Its record may have come before there was a journal to close.
+                close_by_record(conn, header.call_id)
 
         self._database.write(work)
 
@@ -208,6 +229,20 @@ class Journal:
         statement = _HEADER.order_by(calls.c.started_at.desc()).limit(limit)
         with self._database.read() as conn:
             return [_header(row) for row in conn.execute(statement)]
+
+
+def close_by_record(conn: Connection, call_id: str) -> None:
+    """Close a call's journal that is open though the call's record has come; any other stays."""
+    conn.execute(
+        update(calls)
+        .where(
+            calls.c.call_id == call_id,
+            calls.c.ended_at.is_(None),
+            calls.c.outcome.is_(None),
+            _RECORDED_END.is_not(None),
+        )
+        .values(ended_at=_RECORDED_END, outcome=ENDED_WITHOUT_US)
+    )
 
 
 def _add_methods(conn: Connection, header: CallHeader) -> None:

@@ -72,6 +72,14 @@ class CallBack:
     served_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many callers wait for a call back, and the first of them for how long (seconds, or 0)."""
+
+    callers: int
+    oldest_age_s: float
+
+
 class _Unusable(Exception):
     """A spool file that is no missed call; the text says why, without the file's content."""
 
@@ -144,6 +152,21 @@ def call_backs(database: Database, limit: int) -> list[CallBack]:
         ]
 
     return database.query(work)
+
+
+def waiting(database: Database, now: datetime) -> Waiting:
+    """Return how many callers are on the list of `call_backs`, and since when.
+
+    Raises:
+        Unavailable: the database is locked or away.
+    """
+    caller, missed_at = missed_calls.c.caller, missed_calls.c.missed_at
+    statement = select(func.count(caller.distinct()), func.min(missed_at)).where(
+        _OPEN, caller.is_not(None)
+    )
+    callers, first_at = database.query(lambda conn: conn.execute(statement).one())
+    # The switch's clock may be a little ahead of ours.
+    return Waiting(callers, max(0.0, (now - first_at).total_seconds()) if first_at else 0.0)
 
 
 def anonymous(database: Database) -> int:

@@ -34,9 +34,10 @@ Result = Literal[
 ``heard``: the first facts were heard to their end. ``hung_up``: answered, but not heard.
 ``machine``: an answering machine. ``no_answer``, ``busy``, ``rejected``, ``unreachable`` (switched
 off, no coverage), ``invalid`` (no such number): as the network says. ``failed``: the network's or
-our own fault. ``unknown``: nobody can tell any more, because the dialer died meanwhile; nobody
-answered, or the call's own conversation would have said so. ``paid``: answered, but paid meanwhile.
-``opted_out``: asked not to be called again.
+our own fault, such as a switch that died before an answered call was heard. ``unknown``: nobody can
+tell any more, because the dialer died meanwhile; nobody answered, or the call's own conversation
+would have said so. ``paid``: answered, but paid meanwhile. ``opted_out``: asked not to be called
+again.
 """
 
 RESULTS: tuple[Result, ...] = get_args(Result)

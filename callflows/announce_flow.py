@@ -24,6 +24,7 @@ from callflows.bill_flow import BillFlow
 from callflows.call import Call
 from callflows.flow import State, state
 from callflows.services import Services
+from sounds import Phrase
 
 OPT_OUT_KEY = "8"
 
@@ -83,15 +84,32 @@ class AnnounceFlow(BillFlow):
             return super().announce(call)
         if self.bill is None:
             return self.already_paid
-        call.listen(*phrases.bill_summary(self.bill, self.services.today()))
-        if not self.context.get("heard"):
-            try:
-                self.announcements.heard(call.id)
-            except Unavailable:
-                # The line may be called once more; its conversation goes on.
-                call.journal.event("not_recorded", what="heard")
-            self.context["heard"] = True
+        self._inform(call, phrases.bill_summary(self.bill, self.services.today()))
         return self.menu
+
+    def lead(self, call: Call, facts: list[Phrase]) -> list[Phrase]:
+        """Who owes several bills has heard the first facts with their sum."""
+        if "called" not in self.context:
+            return super().lead(call, facts)
+        self._inform(call, facts)
+        return []
+
+    def further_choices(self) -> tuple[list[Phrase], dict[str, State]]:
+        """Nobody has to choose a bill first in order not to be called again."""
+        if "called" not in self.context:
+            return super().further_choices()
+        return [phrases.announce_opt_out(OPT_OUT_KEY)], {OPT_OUT_KEY: self.opt_out}
+
+    def _inform(self, call: Call, facts: list[Phrase]) -> None:
+        call.listen(*facts)
+        if self.context.get("heard"):
+            return
+        try:
+            self.announcements.heard(call.id)
+        except Unavailable:
+            # The line may be called once more; its conversation goes on.
+            call.journal.event("not_recorded", what="heard")
+        self.context["heard"] = True
 
     @state
     def menu(self, call: Call) -> State:
@@ -110,7 +128,8 @@ class AnnounceFlow(BillFlow):
         except Unavailable:
             call.journal.event("not_recorded", what="opt_out")
             call.say(phrases.NOT_RECORDED)
-            return self.menu
+            # Of several bills none may have been chosen yet, which is not that it was paid.
+            return self.menu if self.bill is not None else self.choose_bill
         call.journal.event("opted_out")
         call.say(phrases.ANNOUNCE_OPTED_OUT)
         return None

@@ -18,6 +18,7 @@ from callflows import phrases
 from callflows.call import BACK, TERMINATOR, Call, GaveUp
 from callflows.flow import Flow, State, state
 from callflows.services import Services
+from sounds import Phrase
 
 LANGUAGES: dict[str, Language] = {"1": "fa", "2": "ar", "3": "ru", "4": "en"}
 # Eight bills fit beside 9 (repeat), 0 (care) and * (back); the oldest come first.
@@ -109,18 +110,22 @@ class BillFlow(Flow):
         self.context["bill"] = bills[0].id if len(bills) == 1 else None
         if len(bills) == 1:
             return self.announce
-        offered = {str(place): bill for place, bill in enumerate(bills[:BILLS_OFFERED], start=1)}
+        further, wishes = self.further_choices()
+        room = BILLS_OFFERED - len(wishes)
+        offered = {str(place): bill for place, bill in enumerate(bills[:room], start=1)}
         options: dict[str, Bill | State] = {
             **offered,
+            **wishes,
             "9": self.choose_again,
             "0": self.care,
             BACK: self.ask_line,
         }
         chosen = call.choose(
             [
-                *phrases.open_bills(self.line, bills, len(offered)),
+                *self.lead(call, phrases.open_bills(self.line, bills, len(offered))),
                 *(phrases.bill_option(bill, key) for key, bill in offered.items()),
                 phrases.OPEN_BILLS_KEYS,
+                *further,
             ],
             options,
         )
@@ -128,6 +133,14 @@ class BillFlow(Flow):
             return chosen
         self.context["bill"] = chosen.id
         return self.announce_again
+
+    def lead(self, call: Call, facts: list[Phrase]) -> list[Phrase]:
+        """What is left to be said of the facts before the choice of a bill."""
+        return facts
+
+    def further_choices(self) -> tuple[list[Phrase], dict[str, State]]:
+        """What a caller may choose instead of a bill, and how it is said; keys from 8 downwards."""
+        return [], {}
 
     @state
     def choose_again(self, call: Call) -> State:

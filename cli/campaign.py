@@ -47,7 +47,7 @@ def command() -> None:
 @click.option("--name", required=True, help="Its name: letters, digits, '_', '.' and '-'.")
 @click.option(
     "--overdue",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 36500),
     required=True,
     help="Bills at least so many days past their due date.",
 )
@@ -56,7 +56,7 @@ def command() -> None:
 @click.option("--kind", type=click.Choice(["fixed", "mobile"]), help="Only lines of this kind.")
 @click.option(
     "--min-amount",
-    type=click.IntRange(min=THOUSAND),
+    type=click.IntRange(THOUSAND, 10**15),
     default=THOUSAND,
     show_default=True,
     help="Only bills with so many rials left to pay.",
@@ -173,7 +173,10 @@ def _list_name(given: str) -> str:
 
 def _load(parts: Parts, name: str, path: Path, now: datetime) -> Loaded:
     with path.open(encoding="utf-8") as rows:
-        loaded = do_not_call.add(parts.database, name, rows, now, parts.settings.region)
+        try:
+            loaded = do_not_call.add(parts.database, name, rows, now, parts.settings.region)
+        except UnicodeDecodeError as error:
+            raise click.ClickException(f"{path.name}: not text in UTF-8") from error
     for line, reason in loaded.rejected:
         click.echo(f"{path.name}:{line}: {reason}", err=True)
     click.echo(f"list {name}: {loaded.added} added, {loaded.unchanged} there before")
@@ -279,6 +282,9 @@ def show(name: str) -> None:
         "do-not-call lists": ", ".join(rules.heeded),
     }
     table = Table(box=None, show_header=False)
+    table.add_column()
+    # A rule that is too long for the line goes on in the next one: cut off, nobody can check it.
+    table.add_column(overflow="fold")
     for title, value in facts.items():
         table.add_row(f"[bold]{title}[/bold]", value)
     console = Console()

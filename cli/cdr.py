@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from pathlib import Path
 
 import click
@@ -91,7 +91,7 @@ def show(day: datetime | None, grace: float, tolerance: float, limit: int, as_js
     no_journal    a worker had the call, and there is no journal of it
     not_served    answered, and no worker took it (see `callflows missed`)
     no_cdr        a journal without a record
-    open_journal  the call is over, its journal is not
+    open_journal  the call is over, and no worker saw its end
     times         beginning or end differ
     outcome       the two cannot both be true
     """
@@ -112,7 +112,7 @@ def show(day: datetime | None, grace: float, tolerance: float, limit: int, as_js
     if as_json:
         click.echo(_as_json(found))
     else:
-        _tell(found)
+        _tell(found, settings.zone)
     sys.exit(1 if any(found.counts.values()) else 0)
 
 
@@ -124,9 +124,9 @@ def _as_json(found: Mismatches) -> str:
     return json.dumps({"counts": found.counts, "mismatches": items}, indent=2)
 
 
-def _tell(found: Mismatches) -> None:
+def _tell(found: Mismatches, zone: tzinfo) -> None:
     for each in found.items:
-        at = f"{each.at:%Y-%m-%d %H:%M:%S}"
+        at = f"{each.at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
         click.echo(f"{each.call_id}  {at}  {each.kind:<13} {each.detail}")
     total = sum(found.counts.values())
     if found.since is None:

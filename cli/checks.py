@@ -10,6 +10,7 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from billing.calendars import Calendars, InvalidCalendar, YearNotCovered
 from billing.clock import SystemClock
 from billing.database import Database
 from billing.errors import BillingError, Unavailable
@@ -54,6 +56,7 @@ class HouseChecks:
         yield self._disk()
         yield from self._missed_spool()
         yield self._recordings()
+        yield self._calendars()
         yield self._database()
         yield self._services()
         yield self._redis()
@@ -153,6 +156,28 @@ class HouseChecks:
                 "`callflows sounds build` makes them; `callflows sounds check` names them all.",
             )
         return passed("recordings", f"whole in {len(LANGUAGES)} languages in {folder}")
+
+    def _calendars(self) -> Finding:
+        folder = self._settings.calendars_dir
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
+        if not names:
+            return failed(
+                "calendars",
+                f"none in calendars_dir {folder}: campaigns would not know the holidays",
+                "Set calendars_dir to a copy of conf/calendars.",
+            )
+        today = datetime.fromtimestamp(self._now(), self._settings.zone).date()
+        calendars = Calendars(folder)
+        for name in names:
+            try:
+                calendars.get(name).is_working(today)
+            except (InvalidCalendar, YearNotCovered) as error:
+                return failed(
+                    "calendars",
+                    str(error),
+                    f"Correct it: a campaign that keeps to {name} pauses.",
+                )
+        return passed("calendars", f"{', '.join(names)} in {folder} cover {today.year}")
 
     # -- servers ------------------------------------------------------------------------------
 

@@ -42,6 +42,9 @@ def command() -> None:
 def _without_secrets(url: str) -> str:
     """The URL without its password and the values of its query."""
     parts = urlsplit(url)
+    if not parts.netloc:
+        # A file: nothing to hide, and putting it together again would lose slashes.
+        return url
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"{user.split(':')[0]}:***@{host}" if at and ":" in user else parts.netloc
     query = "&".join(f"{pair.partition('=')[0]}=***" for pair in parts.query.split("&") if pair)

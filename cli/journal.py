@@ -28,19 +28,21 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
       callflows journal
       callflows journal cf43ed9d-f95a-4daa-93d2-14de65edab91
     """
-    parts = Parts(settings_of())
+    settings = settings_of()
+    parts = Parts(settings)
     journal = Journal(parts.database)
     if call_id is None and as_json:
         headers = [
-            {**asdict(header), "caller": mask(header.caller)} for header in journal.recent(last)
+            {**asdict(header), "caller": _caller(header.caller)} for header in journal.recent(last)
         ]
         click.echo(json.dumps(headers, ensure_ascii=False, indent=2, default=str))
         return
     if call_id is None:
         for header in journal.recent(last):
-            caller = mask(header.caller) if header.caller else "-"
+            caller = _caller(header.caller)
+            started = header.started_at.astimezone(settings.zone)
             click.echo(
-                f"{header.call_id}  {header.started_at:%Y-%m-%d %H:%M:%S}  {caller}  "
+                f"{header.call_id}  {started:%Y-%m-%d %H:%M:%S}  {caller}  "
                 f"{header.language or '-'}  {header.outcome or 'in progress'}  "
                 f"{' '.join(header.methods)}"
             )
@@ -58,6 +60,12 @@ def command(call_id: str | None, as_json: bool, last: int) -> None:
         what = step.get("text") or step.get("pressed") or step.get("event", "")
         verb = "heard  " if "text" in step else "pressed" if "pressed" in step else "event  "
         click.echo(f"{step['at']:8.1f} s  {step['state']:<16} {verb} {what}")
+
+
+def _caller(number: str | None) -> str:
+    """The masked number; one word for a caller who has none, whatever the network said instead."""
+    shown = mask(number)
+    return "anonymous" if shown in ("-", "***") else shown
 
 
 def told(step: Step, catalogue: Catalogue) -> dict[str, Any]:

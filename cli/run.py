@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -90,7 +90,10 @@ def command(only: str | None, queues: tuple[str, ...], consumers: int, workers: 
         run_part(only, settings, queues or QUEUES)
         return
     parts = (*PARTS, DIALER) if settings.control_addresses else PARTS
-    with Supervisor(settings, consumers=consumers, parts=parts) as supervisor:
+    with Supervisor(settings, consumers=consumers, parts=parts, workers=workers) as supervisor:
+        # Until it watches: what has been started is stopped, too, and a reload has nothing to do.
+        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGHUP, _wait_for_parts)
         supervisor.start()
         supervisor.wait_until_ready()
         click.echo("All parts run. Try `callflows phone` in another terminal; Ctrl-C stops.")
@@ -110,9 +113,21 @@ def run_part(name: str, settings: Settings, queues: tuple[str, ...]) -> None:
         raise click.ClickException(f"{name}: {error}") from error
 
 
-def _words_of(part: str, consumers: int, workers: int) -> list[tuple[str, ...]]:
-    """The command-line words of each process of a part."""
-    if part == "worker":
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _wait_for_parts(*_: object) -> None:
+    """Not ignored but handled: what a process ignores, its children ignore."""
+
+
+def _words_of(part: str, consumers: int, workers: int | None) -> list[tuple[str, ...]]:
+    """The command-line words of each process of a part.
+
+    Without a number on the command line, workers look at the key themselves: a reload reads it
+    anew.
+    """
+    if part == "worker" and workers is not None:
         return [("--only", part, "--workers", str(workers))]
     if part != "jobs":
         return [("--only", part)]
@@ -175,6 +190,7 @@ class Supervisor:
         settings: Settings,
         *,
         consumers: int = 1,
+        workers: int | None = None,
         parts: tuple[str, ...] = PARTS,
         environment: dict[str, str] | None = None,
         log_file: int | None = None,
@@ -182,9 +198,7 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self._commands = [
-            (part, words)
-            for part in parts
-            for words in _words_of(part, consumers, settings.workers)
+            (part, words) for part in parts for words in _words_of(part, consumers, workers)
         ]
         self._environment = environment or {}
         self._quiet = quiet

@@ -38,6 +38,8 @@ CLOCKS_S = 2.0
 """How far apart clocks may be: times in journals and call records are compared."""
 PROBE_S = 5.0
 UNSAFE = ("change-me", "ClueCon", "")
+NO_CARRIER = "127.0.0.1:5092"
+"""The carrier of the shipped vars.xml, which is none: whoever has no campaigns leaves it."""
 
 APOLOGY = "callflows_apology"
 RELOAD = "Correct callflows/vars.xml, then: fs_cli -x reloadxml"
@@ -80,6 +82,7 @@ class SwitchChecks:
             yield self._worker(worker)
         yield from self._profiles()
         yield from self._gateways()
+        yield from self._carrier()
         yield from self._sounds()
         yield self._apology()
         yield self._call_records()
@@ -181,6 +184,7 @@ class SwitchChecks:
         yield settings.payment_context, settings.payment_fixed
         yield settings.payment_context, settings.payment_mobile
         yield settings.care_context, settings.care_number
+        yield settings.announce_context, settings.announce_number
 
     def _dialplan(self, context: str, number: str) -> tuple[Finding, list[str]]:
         """Whether a number is served, and the workers that its calls are offered to."""
@@ -190,7 +194,8 @@ class SwitchChecks:
             return failed(
                 subject, "no such context", "Copy conf/freeswitch/dialplan, then reloadxml."
             ), []
-        actions = _actions(root, number)
+        # Only dialers place calls into the campaigns' context: an extension for any number will do.
+        actions = _actions(root, number, any_number=context == self._settings.announce_context)
         if not actions:
             return failed(subject, "no extension has this number", RELOAD), []
         hosts = [_hosts(argument) for application, argument in actions if application == "socket"]
@@ -273,6 +278,37 @@ class SwitchChecks:
                     f"Correct {name}_host in callflows/vars.xml, then: "
                     "fs_cli -x 'sofia profile callflows rescan reloadxml'",
                 )
+
+    def _carrier(self) -> Iterator[Finding]:
+        """The gateway over which campaigns call."""
+        match = re.match(r"sofia/gateway/([^/{}]+)/", self._settings.dial_string)
+        if match is None:
+            return  # dialled otherwise
+        name = match[1]
+        subject = self._subject(f"gateway {name}")
+        answer = self._switch.api(f"sofia status gateway {name}")
+        status = re.search(r"^Status\s+(\S+)", answer, re.MULTILINE)
+        ours = name == "carrier" and self._variable("callflows_carrier_host")
+        if status is None:
+            yield failed(
+                subject,
+                "unknown to the switch: campaigns cannot call",
+                "Name a gateway of the switch in dial_string (fs_cli -x 'sofia status'), or copy "
+                "conf/freeswitch/sip_profiles.",
+            )
+        elif ours == NO_CARRIER:
+            yield skipped(subject, "callflows_carrier_host is not filled in: campaigns cannot call")
+        elif status[1].startswith("UP"):
+            yield passed(subject, "the carrier of campaigns' calls answers")
+        else:
+            yield failed(
+                subject,
+                "the carrier does not answer; campaigns' calls fail",
+                "Correct callflows_carrier_host in callflows/vars.xml, then: "
+                "fs_cli -x 'sofia profile callflows rescan reloadxml'"
+                if ours
+                else f"fs_cli -x 'sofia status gateway {name}', and look at its configuration",
+            )
 
     # -- what it plays and writes -----------------------------------------------------------
 
@@ -382,11 +418,14 @@ class SwitchChecks:
         return said
 
 
-def _actions(context: ElementTree.Element, number: str) -> list[tuple[str, str]]:
+def _actions(
+    context: ElementTree.Element, number: str, *, any_number: bool
+) -> list[tuple[str, str]]:
     """The actions of the first extension whose conditions on the number it meets.
 
     Conditions on anything else cannot be judged from outside. Extensions that go on (``continue``)
-    and those for any number (an unknown one is refused there) are passed over.
+    are passed over and, without ``any_number``, those for any number: an unknown one is refused
+    there.
     """
     for extension in context.iter("extension"):
         if extension.get("continue") == "true":
@@ -396,7 +435,9 @@ def _actions(context: ElementTree.Element, number: str) -> list[tuple[str, str]]
             for each in extension.iter("condition")
             if each.get("field") == "destination_number"
         ]
-        if conditions and all(_matches(each.get("expression", ""), number) for each in conditions):
+        if not conditions and not any_number:
+            continue
+        if all(_matches(each.get("expression", ""), number) for each in conditions):
             return [
                 (action.get("application", ""), action.get("data", ""))
                 for action in extension.iter("action")

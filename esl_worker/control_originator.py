@@ -51,7 +51,7 @@ class ControlOriginator:
                 on_fate(Fate(of.uuid, answered=False, result=None))
 
         def end(of: CallEnd) -> None:
-            on_fate(Fate(of.uuid, answered=True, result=None))
+            on_fate(Fate(of.uuid, answered=True, result=None, cut=of.cut))
 
         try:
             origination = Origination(
@@ -76,6 +76,14 @@ class ControlOriginator:
             return self._control.calls(call_ids)
         except ControlError as error:
             raise SwitchAway(str(error)) from error
+
+    def up_s(self) -> float | None:
+        """See `Originator.up_s`."""
+        try:
+            answer = self._control.api("uptime s").strip()
+        except ControlError as error:
+            raise SwitchAway(str(error)) from error
+        return float(answer) if answer.isdecimal() else None
 
     def hang_up(self, call_id: str) -> None:
         """See `Originator.hang_up`."""

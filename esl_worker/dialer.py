@@ -227,11 +227,16 @@ class Dialer:
             if call is not None and fate.result is None and not fate.answered:
                 call.sighted = False
             elif call is not None:
-                self._finish(fate.call_id, call, fate.result or "unknown", fate.answered)
+                self._finish(
+                    fate.call_id, call, fate.result or "unknown", fate.answered, cut=fate.cut
+                )
             self._fates.popleft()
 
-    def _finish(self, call_id: str, call: _Call, result: Result, answered: bool) -> None:
-        outcome = self._dialling.finish(call_id, result, self._clock.now(), answered=answered)
+    def _finish(
+        self, call_id: str, call: _Call, result: Result, answered: bool, *, cut: bool = False
+    ) -> None:
+        now = self._clock.now()
+        outcome = self._dialling.finish(call_id, result, now, answered=answered, cut=cut)
         del self._calls[call_id]
         if outcome is not None:
             self._metrics.ended(outcome)
@@ -270,10 +275,12 @@ class Dialer:
         known = {originator.name: originator for originator in self._originators}
         for switch, call_ids in lost.items():
             originator = known.get(switch)
+            up_s = None
             try:
                 if originator is None:
                     raise SwitchAway("it is not configured any more")
                 gone = self._without_record(set(call_ids) - originator.exists(call_ids), now)
+                up_s = originator.up_s() if gone else None
             except SwitchAway as error:
                 log.warning("%d calls of switch %s wait: %s", len(call_ids), switch, error)
                 gone = {
@@ -283,7 +290,9 @@ class Dialer:
                 }
             for call_id in gone:
                 # Had it been answered, its conversation would have written so.
-                self._finish(call_id, self._calls[call_id], "unknown", answered=False)
+                call = self._calls[call_id]
+                cut = up_s is not None and now - call.started_at > timedelta(seconds=up_s)
+                self._finish(call_id, call, "unknown", answered=False, cut=cut)
 
     def _without_record(self, gone: set[str], now: datetime) -> set[str]:
         """Those of which the record should have come by now."""

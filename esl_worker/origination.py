@@ -142,8 +142,10 @@ class CallEnd:
         cause: the hangup cause; None where only the fact is known (the event was lost, or the
             switch was restarted).
         talked_s: whole seconds from answer to end; None where not known.
+        cut: whether the switch died with the call.
     """
 
     uuid: str
     cause: str | None
     talked_s: int | None
+    cut: bool = False

@@ -143,7 +143,7 @@ class Originations:
         """The switch has gone, and these with it."""
         for uuid in list(uuids):
             self._result(uuid, "lost", reason)
-            self._ended(uuid, None, None)
+            self._ended(uuid, None, None, cut=True)
 
     def look(self, states: Mapping[str, str], due: float) -> None:
         """What the switch says about some: "answered", "ringing" or "none"."""
@@ -164,10 +164,12 @@ class Originations:
             del self._calls[uuid]
         call.telling = gevent.spawn(on_result, OriginateResult(uuid, outcome, cause))
 
-    def _ended(self, uuid: str, cause: str | None, talked_s: int | None) -> None:
+    def _ended(
+        self, uuid: str, cause: str | None, talked_s: int | None, *, cut: bool = False
+    ) -> None:
         call = self._calls.pop(uuid, None)
         if call is not None and call.on_end is not None:
-            gevent.spawn(_tell_end, call.telling, call.on_end, CallEnd(uuid, cause, talked_s))
+            gevent.spawn(_tell_end, call.telling, call.on_end, CallEnd(uuid, cause, talked_s, cut))
 
 
 def _tell_end(telling: gevent.Greenlet[..., None] | None, on_end: OnEnd, end: CallEnd) -> None:

@@ -67,11 +67,13 @@ class Fate:
 
     ``result`` is what the network said of a call that nobody answered. None: the call has been lost
     from sight (its connection was), and goes on or not; only `Originator.exists` can tell.
+    ``cut``: an answered call that the subscriber did not end, because the switch died with it.
     """
 
     call_id: str
     answered: bool
     result: Result | None
+    cut: bool = False
 
 
 class Originator(Protocol):
@@ -99,6 +101,10 @@ class Originator(Protocol):
 
     def exists(self, call_ids: list[str]) -> set[str]:
         """Those of the calls that the switch has, ringing or answered. Raises SwitchAway."""
+
+    def up_s(self) -> float | None:
+        """For how many seconds the switch has been running; None where it does not say. Raises
+        SwitchAway."""
 
     def hang_up(self, call_id: str) -> None:
         """End a call, if the switch has it. Raises SwitchAway."""

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from billing import outbox
+from billing import missed, outbox
 from billing.cdr_matching import Kind, mismatches
 from billing.clock import Clock
 from billing.database import Database
@@ -60,8 +60,8 @@ class JobMetrics:
 
 
 class QueueCollector(Collector):
-    """The outbox as the database has it, asked at each scrape; `leads`: are we the relay that
-    works? Where the database is away that is said, and nothing else."""
+    """Outbox and missed calls as the database has them, asked at each scrape; `leads`: are we the
+    relay that works? Where the database is away that is said, and nothing else."""
 
     def __init__(self, database: Database, clock: Clock, leads: Callable[[], bool]) -> None:
         self._database = database
@@ -69,6 +69,9 @@ class QueueCollector(Collector):
         self._leads = leads
         self._depths = Remembered(
             lambda: outbox.depths(database, clock.now()), _DEPTHS_S, time.monotonic
+        )
+        self._missed = Remembered(
+            lambda: missed.waiting(database, clock.now()), _DEPTHS_S, time.monotonic
         )
         self._mismatches = Background(self._match, _MISMATCHES_S, time.monotonic)
 
@@ -88,6 +91,7 @@ class QueueCollector(Collector):
         )
         try:
             depths = self._depths()
+            waiting = self._missed()
         except Unavailable:
             up.add_metric((), 0)
             yield up
@@ -110,6 +114,16 @@ class QueueCollector(Collector):
             oldest.add_metric((queue,), depth.oldest_age_s or 0.0)
             failed.add_metric((queue,), depth.failed)
         yield from (pending, oldest, failed)
+        yield GaugeMetricFamily(
+            "callflows_missed_callers",
+            "Callers who found no worker and wait for a call back.",
+            value=waiting.callers,
+        )
+        yield GaugeMetricFamily(
+            "callflows_missed_oldest_seconds",
+            "For how long the first of them has waited; 0 where none does.",
+            value=waiting.oldest_age_s,
+        )
         found = self._mismatches()
         if found is None:
             return

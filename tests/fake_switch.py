@@ -55,6 +55,7 @@ class FakeSwitch:
     overlaps: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     most_live: int = 0
+    running_s: float | None = None
     starts: list[float] = field(default_factory=list)
     _live: dict[str, gevent.Greenlet] = field(default_factory=dict)  # type: ignore[type-arg]
 
@@ -81,6 +82,10 @@ class FakeSwitch:
         if self.away:
             raise SwitchAway("not connected")
         return set(call_ids) & set(self._live)
+
+    def up_s(self) -> float | None:
+        """See `Originator`."""
+        return self.running_s
 
     def hang_up(self, call_id: str) -> None:
         """See `Originator`."""

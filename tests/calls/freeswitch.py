@@ -145,6 +145,7 @@ class Freeswitch:
                 "callflows_missed_spool": str(self.missed),
                 "callflows_payment_host": f"127.0.0.1:{self.far_port}",
                 "callflows_care_host": f"127.0.0.1:{self.far_port}",
+                "callflows_carrier_host": f"127.0.0.1:{self.far_port}",
                 "callflows_sip_ip": "127.0.0.1",
                 "callflows_rtp_ip": "127.0.0.1",
                 "callflows_sip_port": str(self.sip_port),

@@ -239,12 +239,31 @@ def test_several_bills_are_offered(tmp_path: Path) -> None:
     told.house.add([], [f"{told.number},7,1405,50000,,,2026-10-01"])
     told.converse(
         told.channel(
-            [hears("announce_greeting", "open_bills", "bill_option", "bill_option",
-                   "open_bills_keys"), presses("2"),
+            [hears("announce_greeting", "open_bills"), presses(""),
+             hears("bill_option", "bill_option", "open_bills_keys", "announce_opt_out"),
+             presses("2"),
              hears("bill_summary_overdue"), presses(""), MENU, presses("8"),
              hears("announce_opted_out"), IsHungUp()]
         )
     )  # fmt: skip
+
+
+def test_who_owes_several_bills_need_not_choose_one(tmp_path: Path) -> None:
+    """The sum is what the call is about: heard. Key 8 ends the calls there, too, and there is room
+    for it however many bills there are."""
+    told = Told(tmp_path)
+    told.house.add([], [f"{told.number},7,{1390 + place},50000,,,2026-10-01" for place in range(9)])
+    options = ["bill_option"] * 7
+    said = [
+        hears("announce_greeting", "open_bills", "open_bills_first"), presses(""),
+        hears(*options, "open_bills_keys", "announce_opt_out"),
+    ]  # fmt: skip
+    told.converse(told.channel([*said, HangsUp()]))
+    assert told.result() == "heard"
+    told = Told(tmp_path / "again")
+    told.house.add([], [f"{told.number},7,{1390 + place},50000,,,2026-10-01" for place in range(9)])
+    told.converse(told.channel([*said, presses("8"), hears("announce_opted_out"), IsHungUp()]))
+    assert told.result() == "opted_out"
 
 
 def test_paid_while_it_rang(tmp_path: Path) -> None:
@@ -320,6 +339,28 @@ def test_a_database_that_is_away(
     told.converse(told.channel(scripts[moment]))
     assert do_not_call.numbers_of(told.house.database, OPT_OUT) == []
     assert told.result() == {"answered": "failed", "heard": "hung_up", "opt_out": "heard"}[moment]
+
+
+def test_a_wish_that_is_not_recorded_pays_no_bill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key 8 at the choice of a bill while the database is away: the choice again, not the word that
+    the bill has been paid."""
+    told = Told(tmp_path)
+    told.house.add([], [f"{told.number},7,1405,50000,,,2026-10-01"])
+
+    def away(*_: object) -> None:
+        raise Unavailable("locked")
+
+    monkeypatch.setattr(told.services.announcements, "opt_out", away)
+    choice = ("bill_option", "bill_option", "open_bills_keys", "announce_opt_out")
+    told.converse(
+        told.channel(
+            [hears("announce_greeting", "open_bills"), presses(""), hears(*choice), presses("8"),
+             hears("not_recorded", "open_bills"), presses(""), hears(*choice), HangsUp()]
+        )
+    )  # fmt: skip
+    assert told.result() == "heard"
 
 
 def test_services_without_campaigns_refuse_the_flow(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -220,3 +221,21 @@ def test_phone_takes_keys_and_hangs_up(furnished):
     rest, _ = phone.communicate(timeout=20)
     assert "The call is over" in rest
     assert phone.returncode == 0
+
+
+def test_times_are_those_of_the_configured_zone(furnished):
+    """Journals as missed calls and records: whoever compares them has one clock."""
+    assert furnished.run("call", "2000", "--keys", "hangup", "--speed", "200").returncode == 0
+    shown = [
+        datetime.fromisoformat(furnished.run("journal", CALLFLOWS_TIMEZONE=zone).stdout[38:57])
+        for zone in ("Asia/Tehran", "UTC")
+    ]
+    assert shown[0] - shown[1] == timedelta(hours=3, minutes=30)
+
+
+def test_the_database_s_file_is_shown_as_it_is_given(house):
+    """A path that is absolute has four slashes; a password is not shown."""
+    shown = house.run("config", CALLFLOWS_DATABASE_URL="sqlite:////tmp/a.db").stdout
+    assert "database_url = sqlite:////tmp/a.db\n" in shown
+    shown = house.run("config", CALLFLOWS_DATABASE_URL="postgresql://me:secret@db/calls").stdout
+    assert "database_url = postgresql://me:***@db/calls\n" in shown

@@ -75,7 +75,7 @@ def test_from_the_price_to_the_posted_charge(operator):
     shown = run(operator, "credit", "show", CALLER)
     assert re.search(rf"used +{PRICE:,} rials", shown)
     answers = run(operator, "service", "answers", POLL, "--csv")
-    assert "father" in answers
+    assert "yard" in answers
     assert "everything adds up" in run(operator, "premium-audit")
 
 

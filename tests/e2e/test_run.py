@@ -181,3 +181,33 @@ def test_queues_are_shown_while_somebody_writes(standing):
         other.rollback()
     assert done.returncode == 0, done.stderr
     assert "billing" in done.stdout
+
+
+def test_signals_while_it_starts(furnished):
+    """A reload then has nothing to do; a stop leaves nothing behind, Redis neither."""
+    with (furnished.folder / "log").open("w") as log:
+        process = furnished.start("run", stdout=log, stderr=log)
+    redis = (furnished.folder / "var" / "redis").resolve()
+    # Redis runs before any part is started.
+    until(lambda: children_of(process.pid), what="the first part")
+    pid = int(re.search(r"process_id:(\d+)", _info(redis))[1])
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_a_reload_reads_the_number_of_workers(running):
+    """The key `workers`, unless the command line said a number."""
+    house, process = running
+
+    def serving():
+        crews = json.loads(house.run("workers", "--json").stdout)
+        return [each["state"] for crew in crews for each in crew["workers"]]
+
+    until(lambda: serving() == ["serving"], what="the first worker")
+    (house.folder / "callflows.toml").write_text("workers = 2\n")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: serving() == ["serving"] * 2, what="the second worker")

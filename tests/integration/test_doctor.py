@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -250,6 +251,28 @@ def test_missing_recordings_are_counted(tmp_path):
     assert state == "FAIL"
     assert "fa " in text
     assert ".wav" in text
+
+
+def test_calendars_are_read_and_cover_this_year(tmp_path):
+    """What a campaign would pause for is found before."""
+    folder = tmp_path / "calendars"
+
+    def found():
+        ((state, text),) = findings(house(tmp_path, calendars_dir=folder).run(), "calendars")
+        return state, text
+
+    assert found()[0] == "FAIL"
+    folder.mkdir()
+    year = datetime.now(UTC).year
+    calendar = "name: c\nweekend: [friday]\nyears: [{}]\nholidays: {{}}\n"
+    years = ", ".join(str(each) for each in range(year - 1, year + 2))
+    (folder / "ours.yaml").write_text(calendar.format(years))
+    assert found()[0] == "pass"
+    (folder / "old.yaml").write_text(calendar.format(year - 9))
+    assert found()[0] == "FAIL"
+    assert "covers" in found()[1]
+    (folder / "old.yaml").write_text("weekend: friday")
+    assert "old.yaml" in found()[1]
 
 
 def test_the_worker_is_known_by_its_first_word(tmp_path):

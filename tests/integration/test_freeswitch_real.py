@@ -65,6 +65,7 @@ def recordings(tmp_path_factory) -> Path:
             if "technical_trouble" in name.key:
                 _silence(folder / name.key)
     _silence(folder / "silence/0300.wav")
+    _silence(folder / "arrived/02188776655.wav")
     return folder
 
 
@@ -153,6 +154,15 @@ def test_the_doctor_finds_it_well(switch, recordings, tmp_path, poll):
     # The list of calls is written down a little later than they end.
     poll(lambda: switch.api("show calls count") == before, "none of its channels is left")
     assert "callflows_doctor" not in switch.api("global_getvar")
+
+
+def test_a_campaigns_call_leaves_by_the_carrier(switch):
+    """The default dial_string is a gateway of the shipped configuration; somebody answers there."""
+    endpoint = Settings().dial_string.format(national="02188776655")
+    answer = switch.api(f"originate {{process_cdr=false}}{endpoint} &hangup")
+    assert answer.startswith("+OK"), answer
+    # By which the dialer knows whether it died with a call (`Originator.up_s`).
+    assert switch.api("uptime s").strip().isdecimal()
 
 
 def test_a_call_reaches_the_worker_without_a_number_that_nobody_asserts(switch, worker, poll):

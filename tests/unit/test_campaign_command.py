@@ -165,3 +165,34 @@ def test_a_campaign_tells_when_it_calls_again(run: Run, house: House) -> None:
         "--zone", "Etc/UTC")  # fmt: skip
     run("start", "later")
     assert "calls again" in run("show", "later").output
+
+
+def test_a_list_that_is_no_text_is_told(run: Run, tmp_path: Path) -> None:
+    """A do-not-call list as a spreadsheet may export it, UTF-16: named, and no campaign made."""
+    (tmp_path / "regulator.txt").write_bytes(f"{number(0)}\n".encode("utf-16"))
+    for words in (
+        (*CREATE, "--dnc", "regulator.txt"),
+        ("dnc", "add", "x", "--file", "regulator.txt"),
+    ):
+        done = run(*words)
+        assert done.exit_code == 1
+        assert "regulator.txt: not text in UTF-8" in done.output
+    assert "there is no campaign" in run("list").output
+
+
+@pytest.mark.parametrize("option", ["--overdue", "--min-amount"])
+def test_a_number_that_no_database_holds_is_refused(run: Run, option: str) -> None:
+    """Clear words rather than an overflow."""
+    done = run(*CREATE, option, "9" * 20)
+    assert done.exit_code == 2
+    assert option in done.output
+
+
+def test_rules_are_shown_whole(run: Run) -> None:
+    """In a narrow terminal, too: the rules of retries are one long word."""
+    retries = "no_answer=2@60m,busy=3@10m,machine=1@4h,unreachable=2@2h,failed=3@5m,unknown=2@10m"
+    run(*CREATE, "--retries", retries)
+    shown = "".join(run("show", "october").output.split())
+    for rule in ("failed=3@5m", "unknown=2@10m"):
+        assert rule in shown
+    assert "\u2026" not in shown

@@ -140,12 +140,74 @@ def test_without_any_record_nothing_is_compared(compare: Any, write: Any) -> Non
 
 
 def test_a_journal_that_was_never_closed(compare: Any, keep: Any, write: Any) -> None:
-    """The switch says that the call is over; its worker never said so."""
+    """The switch says that the call is over; its worker never said so, whichever came first."""
     cdr = _cdr("gave-up")
     keep(cdr)
     write(cdr, None, ended_at=None)
-    assert _kinds(compare()) == ["open_journal"]
+    other = replace(cdr, uuid="other", started_at=cdr.started_at + SECOND)
+    write(other, None, ended_at=None)
+    keep(other)
+    assert _kinds(compare()) == ["open_journal"] * 2
     assert compare(grace=timedelta(hours=24)).items == []
+
+
+def test_a_record_closes_the_journal_that_nobody_closed(
+    database: Database, compare: Any, keep: Any, write: Any
+) -> None:
+    """A call that ended while no worker had it is not in progress for ever: its end is the
+    record's, its outcome one of its own. A far leg ends nobody's conversation."""
+    cdr, journal = _cdr("gave-up"), Journal(database)
+    write(cdr, None, ended_at=None)
+    keep(replace(cdr, leg="b"))
+    (header,) = journal.recent()
+    assert (header.ended_at, header.outcome) == (None, None)
+    keep(cdr)
+    (header,) = journal.recent()
+    assert (header.ended_at, header.outcome) == (cdr.ended_at, "ended_without_us")
+    keep(cdr)
+    assert journal.recent() == [header]
+
+
+def test_a_worker_knows_better_than_the_record(
+    database: Database, compare: Any, keep: Any, write: Any
+) -> None:
+    """Records overtake journals: what a worker writes later of the end counts, also out of the
+    spool of one that died; what it wrote before is not touched."""
+    cdr, journal = _cdr("gave-up"), Journal(database)
+    ended = cdr.ended_at - SECOND
+    write(cdr, None, ended_at=None)
+    keep(cdr)
+    write(cdr, None, ended_at=None)
+    assert journal.recent()[0].outcome == "ended_without_us"
+    write(cdr, "completed", ended_at=ended)
+    assert (journal.recent()[0].outcome, journal.recent()[0].ended_at) == ("completed", ended)
+    keep(cdr)
+    assert (journal.recent()[0].outcome, journal.recent()[0].ended_at) == ("completed", ended)
+    dead = replace(cdr, uuid="dead")
+    write(dead, None, ended_at=None)
+    keep(dead)
+    known = journal.read("dead")
+    assert known is not None
+    journal.add_all([(replace(known.header, outcome="completed", ended_at=ended), [])])
+    known = journal.read("dead")
+    assert known is not None
+    assert (known.header.outcome, known.header.ended_at) == ("completed", ended)
+    assert compare().items == []
+
+
+def test_a_journal_that_a_dead_worker_left_finds_its_record(
+    database: Database, keep: Any, write: Any
+) -> None:
+    """Taken in from the spool after the record had come, it is closed at once."""
+    cdr, journal = _cdr("gave-up"), Journal(database)
+    keep(cdr)
+    write(replace(cdr, uuid="known"), None, ended_at=None)
+    known = journal.read("known")
+    assert known is not None
+    for uuid in (cdr.uuid, "without-record"):
+        journal.add_all([(replace(known.header, call_id=uuid), [])])
+    closed = {header.call_id: header.outcome for header in journal.recent()}
+    assert closed == {cdr.uuid: "ended_without_us", "without-record": None, "known": None}
 
 
 @pytest.mark.parametrize(

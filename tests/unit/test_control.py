@@ -298,7 +298,7 @@ def test_a_restarted_switch_is_told_with_its_calls(listener):
         assert ours.ended
         assert not theirs.ended
         eventually(lambda: len(results) == 3)
-        assert CallEnd("answered-1", None, None) in results
+        assert CallEnd("answered-1", None, None, cut=True) in results
         assert OriginateResult("ringing-1", "lost", "the switch was restarted") in results
         assert made.originating == 0
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from callflows.config import PREFIX, Settings
 from cli.main import command
+from cli.metrics import BLOCKS
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "conf" / "systemd"
@@ -155,6 +156,30 @@ def test_compose_refers_only_to_what_it_has(compose):
                 assert key.removeprefix(PREFIX).lower() in Settings.model_fields, key
 
 
+def test_compose_passes_what_each_part_needs(compose):
+    """Workers and dialers know the switches, the relay their spools; nobody else has the password
+    that rules the switches. Metrics are shown by every part where they are asked for."""
+    services = compose["services"]
+    ours = {name for name in services if services[name].get("image") == "callflows"}
+
+    def have(key):
+        return {name for name in ours if PREFIX + key in services[name]["environment"]}
+
+    assert have("CONTROL_ADDRESSES") == have("CONTROL_PASSWORD") == {"worker1", "worker2", "dialer"}
+    assert have("MISSED_SPOOL") == have("CDR_SPOOL_DIR") == {"relay"}
+    values = (ROOT / "conf/freeswitch/callflows/vars.xml").read_text()
+    relay = services["relay"]
+    for key, name in (("MISSED_SPOOL", "missed"), ("CDR_SPOOL_DIR", "cdr")):
+        folder = relay["environment"][PREFIX + key].removeprefix("${SPOOL_DIR:+").rstrip("}")
+        assert f"callflows_{name}_spool={folder}" in values
+        mounted = [Path(volume.rpartition(":")[2]) for volume in relay["volumes"]]
+        assert any(Path(folder).is_relative_to(each) for each in mounted)
+    assert have("METRICS_LISTEN") == ours
+    described = re.findall(r"(\w+):(9\d\d\d)\b", COMPOSE.read_text().split("name:")[0])
+    parts = {part.rstrip("12"): int(port) - 9464 for part, port in described if part != "0"}
+    assert parts == {part: block.start for part, block in BLOCKS.items()}
+
+
 def test_compose_waits_for_running_calls(compose):
     """A worker has more time to stop than its calls have to end."""
     minutes = int(compose["services"]["worker1"]["stop_grace_period"].rstrip("m"))
@@ -173,3 +198,31 @@ def test_the_image_is_made_of_what_there_is():
     packages = re.findall(r"^    (\w+)\*$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
     assert packages
     assert set(packages) <= set(copied)
+
+
+def test_calendars_are_where_campaigns_look_for_them():
+    """They are no part of the package: image and units have a copy, and are told where."""
+    variable = f"{PREFIX}CALENDARS_DIR="
+    image = (ROOT / "conf" / "Dockerfile").read_text()
+    folder = re.search(r"^COPY conf/calendars (\S+)$", image, re.MULTILINE)
+    assert folder is not None
+    assert f"{variable}{folder[1]}\n" in image
+    assert f"{variable}/etc/callflows/calendars\n" in (UNITS / "callflows.env").read_text()
+    assert "# cp -r conf/calendars /etc/callflows/\n" in (UNITS / "README.md").read_text()
+
+
+def test_the_relay_may_take_the_spool_in():
+    """The spool of conf/freeswitch and of docs/freeswitch.md, in spite of ProtectSystem=strict."""
+    allowed = Unit(UNITS / "callflows-relay.service")["Service"]["ReadWritePaths"].removeprefix("-")
+    values = (ROOT / "conf/freeswitch/callflows/vars.xml").read_text()
+    spool = re.search(r'callflows_cdr_spool=([^"]+)"', values)
+    assert spool is not None
+    assert Path(spool[1]).is_relative_to(allowed)
+
+
+def test_alerts_name_units_that_the_target_starts():
+    """What an alert tells somebody to start at night is a unit that is there."""
+    rules = (ROOT / "conf/prometheus/alerts.yml").read_text()
+    started = (UNITS / "callflows.target").read_text()
+    for unit in re.findall(r"systemctl \w+ ([\w@-]+)", rules):
+        assert unit in started, unit

@@ -318,6 +318,49 @@ def test_records_tell_what_nobody_watched(place: Callable[..., Place]) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("running_s", "result"), [(1.0, "failed"), (10_000.0, "hung_up"), (None, "hung_up")]
+)
+def test_a_switch_that_was_started_after_a_call(
+    place: Callable[..., Place], running_s: float | None, result: str
+) -> None:
+    """Nobody saw an answered call end, and there is no record: where the switch is younger than
+    the call, it died with it, and the subscriber has not hung up."""
+    there = place(1, lambda e164, times: HANGS_UP)
+    there.house.campaign(retries="")
+    dead = there.house.dialling("dead", lease_s=SHORT_LEASE_S)
+    (campaign,) = campaigns.listed(there.house.database)
+    (dial,) = dead.claim(campaign, there.switches[0].name, there.clock.now()).dials
+    there.house.announcements.answered(dial.call_id)
+    there.switches[0].running_s = running_s
+    there.run()
+    there.until(there.finished)
+    assert there.house.calls() == {number(0): [result]}
+
+
+def test_a_switch_that_dies_under_a_watched_call(place: Callable[..., Place]) -> None:
+    """The control connection tells of another switch process: answered, not heard, and failed."""
+
+    class Dies(FakeSwitch):
+        def place(
+            self,
+            call: Outgoing,
+            on_answer: Callable[[str], None],
+            on_fate: Callable[[Fate], None],
+        ) -> None:
+            self.announcements.answered(call.call_id)
+            on_answer(call.call_id)
+            on_fate(Fate(call.call_id, answered=True, result=None, cut=True))
+
+    there = place(1, lambda e164, times: ANSWERS)
+    old = there.switches[0]
+    there.switches[0] = Dies(old.name, SPEED, old.plan, old.announcements)
+    there.house.campaign(retries="failed=1@1m")
+    there.run()
+    there.until(there.finished)
+    assert there.house.calls() == {number(0): ["failed"] * 2}
+
+
 def test_a_record_is_believed_while_its_switch_is_away(place: Callable[..., Place]) -> None:
     """A call with a record is over, whoever cannot be asked."""
     there = place(1, lambda e164, times: SILENT)

@@ -256,6 +256,22 @@ def test_what_the_conversation_says_counts(house: House) -> None:
     assert len(house.notices()) == 3
 
 
+def test_a_switch_that_died_is_nobodys_hangup(house: House) -> None:
+    """Answered, not heard yet, and cut off: a failure of ours, which is tried again. What had been
+    said before counts, and so does silence."""
+    campaign = house.campaign(retries="failed=1@10m")
+    dials = claim(house, campaign)
+    for dial in dials[:2]:
+        house.announcements.answered(dial.call_id)
+    house.announcements.heard(dials[1].call_id)
+    dialling, now = house.dialling(), house.clock.now()
+    assert dialling.finish(dials[0].call_id, "unknown", now, answered=True, cut=True) == "failed"
+    assert dialling.finish(dials[1].call_id, "unknown", now, answered=True, cut=True) == "heard"
+    assert dialling.finish(dials[2].call_id, "unknown", now, cut=True) == "unknown"
+    stands = house.targets()
+    assert [stands[dial.number] for dial in dials[:3]] == ["waiting", "reached", "not_reached"]
+
+
 def test_ending_a_call_twice_changes_nothing(house: House) -> None:
     """The second word on a call, whoever says it, is not heard."""
     campaign = house.campaign(retries="busy=1@10m")

@@ -27,6 +27,9 @@ PAYMENT = """
     <action application="bridge" data="sofia/gateway/callflows_payment/$1"/>
     <action application="socket" data="10.0.0.1:8084 full"/></condition></extension></context>"""
 CARE = PAYMENT.replace("payment", "care").replace("2000|9990", "2020")
+ANNOUNCE = """
+<context name="callflows_announce"><extension name="a"><condition>
+    <action application="socket" data="10.0.0.1:8084 full"/></condition></extension></context>"""
 SOFIA = """
 <configuration name="sofia.conf"><profiles>
   <profile name="internal"><settings><param name="context" value="public"/></settings></profile>
@@ -46,6 +49,9 @@ HEALTHY = {
     "xml_locate dialplan context name callflows": SERVICE,
     "xml_locate dialplan context name payment": PAYMENT,
     "xml_locate dialplan context name care": CARE,
+    "xml_locate dialplan context name callflows_announce": ANNOUNCE,
+    "global_getvar callflows_carrier_host": "10.0.0.9",
+    "sofia status gateway carrier": "State  NOREG\nStatus \tUP\n",
     "xml_locate configuration configuration name sofia.conf": SOFIA,
     "xml_locate configuration configuration name json_cdr.conf": RECORDS,
     "sofia status profile callflows": "Name   callflows",
@@ -134,6 +140,8 @@ def test_a_healthy_switch_passes():
         "worker 10.0.0.2:8084",
         "SIP",
         "gateway callflows_payment",
+        "dialplan 2001 in callflows_announce",
+        "gateway carrier",
         "recordings fa",
         "recordings ru",
         "apology",
@@ -211,6 +219,22 @@ def test_nothing_is_left_on_the_switch():
             "gateway callflows_care",
             "unknown",
         ),
+        ("sofia status gateway carrier", "Invalid Gateway!", "gateway carrier", "cannot call"),
+        ("sofia status gateway carrier", "Status \tDOWN\n", "gateway carrier", "calls fail"),
+        (
+            "xml_locate dialplan context name callflows_announce",
+            "can't find anything",
+            "dialplan 2001 in callflows_announce",
+            "no such context",
+        ),
+        (
+            "xml_locate dialplan context name callflows_announce",
+            ANNOUNCE.replace(
+                "<condition>", "<condition field='destination_number' expression='7'>"
+            ),
+            "dialplan 2001 in callflows_announce",
+            "no extension has this number",
+        ),
         (
             f"file_exists {SOUNDS}/ar/technical_trouble/1.wav",
             "false",
@@ -282,6 +306,27 @@ def test_a_route_of_the_operators_own_needs_no_gateway():
     """Who routes transfers otherwise is not told about gateways that are not used."""
     found = examine(Switch(**{"global_getvar callflows_care_route": "sofia/core/$1@10.0.0.9"}))
     assert "gateway callflows_care" not in dict(found)
+
+
+def test_who_has_no_carrier_is_told_and_not_blamed():
+    """The shipped host is nobody's; whoever has no campaigns leaves it as it is."""
+    changes = {
+        "global_getvar callflows_carrier_host": "127.0.0.1:5092",
+        "sofia status gateway carrier": "Status \tDOWN\n",
+    }
+    found = examine(Switch(**changes))
+    assert failures(found) == {}
+    assert dict(found)["gateway carrier"].state == "skip"
+
+
+def test_the_gateway_is_the_dial_string_s():
+    """One of the site's own is looked at, and none where calls leave otherwise."""
+    own = {"sofia status gateway trunk7": "Status \tDOWN\n"}
+    found = examine(Switch(**own), dial_string="sofia/gateway/trunk7/{e164}")
+    assert list(failures(found)) == ["gateway trunk7"]
+    assert "vars.xml" not in dict(found)["gateway trunk7"].remedy
+    found = examine(Switch(), dial_string="sofia/callflows/{e164}@10.0.0.9")
+    assert not any(subject == "gateway carrier" for subject, _ in found)
 
 
 def test_a_switch_that_goes_away_ends_the_examination():

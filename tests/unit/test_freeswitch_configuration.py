@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from callflows.config import Settings
+from cli.switch_checks import NO_CARRIER
 
 ROOT = Path(__file__).parents[2] / "conf" / "freeswitch"
 FILES = sorted(ROOT.rglob("*.xml"))
@@ -162,6 +163,17 @@ def test_the_event_socket_is_sync(switch):
     assert len(sockets) == 8
     for data in sockets:
         assert data.split()[1:] == ["full"]
+
+
+def test_campaigns_find_their_gateway_and_their_extension(switch):
+    """The defaults of dial_string, announce_context and announce_number are on the switch."""
+    settings = Settings()
+    gateways = {each.get("name"): settings_of(each) for each in switch.iter("gateway")}
+    carrier = gateways[settings.dial_string.split("/")[2]]
+    assert carrier["proxy"] == NO_CARRIER
+    assert carrier["register"] == "false"
+    context = switch.find(f".//context[@name='{settings.announce_context}']")
+    assert [each.get("field") for each in context.iter("condition")] == [None]
 
 
 def test_a_call_is_offered_again_before_the_apology(switch):

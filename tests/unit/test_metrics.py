@@ -16,7 +16,7 @@ import yaml
 from esl_peer import Peer, reply
 from prometheus_client import CollectorRegistry, generate_latest
 
-from billing import cdrs, outbox
+from billing import cdrs, missed, outbox
 from billing.cdr_document import parse
 from billing.clock import FixedClock
 from billing.database import Database
@@ -373,6 +373,35 @@ def test_queues_and_mismatches_as_the_database_has_them(database: Database) -> N
     assert sample("callflows_cdr_mismatches", kind="times") == 0
     assert sample("callflows_relay_leading") == 0
     assert sample("callflows_database_up") == 1
+
+
+def test_callers_who_wait_for_a_call_back_are_counted(
+    database: Database, tmp_path: Path, clock: FixedClock
+) -> None:
+    """Each once, with the time of the first; without a number nobody can be called, and who was
+    called back does not wait."""
+    callers = ["02188776655", "02188776655", "09121234567", "anonymous"]
+    for place, caller in enumerate(callers):
+        at = clock.now() - timedelta(seconds=100 - place)
+        note = {"format": 1, "call_id": f"c{place}", "caller": caller, "at": at.isoformat()}
+        (tmp_path / f"{place}.json").write_text(json.dumps(note))
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(database, clock, lambda: True))
+
+    def seen() -> tuple[float | None, float | None]:
+        names = ("callflows_missed_callers", "callflows_missed_oldest_seconds")
+        return registry.get_sample_value(names[0]), registry.get_sample_value(names[1])
+
+    assert seen() == (0, 0)
+    assert missed.take_in(database, tmp_path).taken == 4
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(database, clock, lambda: True))
+    assert seen() == (2, 100)
+    first = missed.call_backs(database, 1)[0]
+    missed.done(database, first.id, clock.now())
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(database, clock, lambda: True))
+    assert seen() == (1, 98)
 
 
 def test_a_database_that_is_away_is_a_metric_too() -> None:
