@@ -178,6 +178,9 @@ class Channel(Protocol):
         to the worker that comes to the same place.
         """
 
+    def bridged_before(self) -> bool:
+        """Whether `bridge` would only tell, here and now, how a dead worker's connection went."""
+
     def wait(
         self, music: Sequence[str], seconds: float, keys: str, look: Callable[[], bool]
     ) -> str:

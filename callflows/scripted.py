@@ -224,6 +224,10 @@ class ScriptedChannel:
             return None
         return Recorded(name, min(float(expected.seconds), float(terms.most_s)))
 
+    def bridged_before(self) -> bool:
+        """No worker died here."""
+        return False
+
     def bridge(self, legs: Sequence[Leg], terms: Terms) -> Bridged:
         """Check who is called; let the two talk, watched, to their end or to the limit."""
         codes = tuple(leg.code for leg in legs)

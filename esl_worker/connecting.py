@@ -210,6 +210,10 @@ class ConnectingChannel(FreeSwitchChannel):
         self._tidy()
         return bridged
 
+    def bridged_before(self) -> bool:
+        """See `Channel.bridged_before`."""
+        return self._before.get(BRIDGE) == self._visit()
+
     def _bridged_before(self) -> Bridged:
         """How the bridge went that a worker which died had begun in this place."""
         codes = {

@@ -142,7 +142,8 @@ class ConsultantStates(_Base):
         rules = self.consulting_rules
         terms = Terms(None, ring_s=rules.ring_s, accept=rules.accept)
         legs = self._consultant_legs(call, claimed)
-        if not self.context.get(_TRIED) and not self.context.get(_ROUNDS):
+        first = not self.context.get(_TRIED) and not self.context.get(_ROUNDS)
+        if first and not call.channel.bridged_before():
             call.say(CONNECTING_CHARGED if self.context.get(_WITHIN) else CONNECTING)
         try:
             bridged = self.meter.bridge(

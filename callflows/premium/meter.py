@@ -104,6 +104,8 @@ class Meter:
                 log.error("call %s: nothing more is reserved: %s", self._call.id, error)
             else:
                 self._limit()
+        # Who presses one key after the other leaves the switch no second to look in.
+        self._warn_in_time()
         return max(0.0, self._left_s())
 
     # -- its life -----------------------------------------------------------------------------
@@ -164,7 +166,7 @@ class Meter:
         """
         left_s = self._left_s() if self._running else self.remaining_s()
         limit_s = None if math.isinf(left_s) else math.floor(left_s)
-        if limit_s is not None and limit_s < 1:
+        if limit_s is not None and limit_s < 1 and not self._call.channel.bridged_before():
             return Bridged("NO_CREDIT")
         self._first_s = limit_s or 0
         limited = replace(terms, limit_s=limit_s, farewell_s=self._rules.farewell_s)
@@ -205,8 +207,7 @@ class Meter:
             left_s = self._left_s()
         if self._limited_to != self._grant.until:
             self._limit()
-        if self._grant.final and not self._warned and left_s <= self._rules.warning_s:
-            self._warn(left_s)
+        self._warn_in_time()
         if left_s <= 0 and not self._bridging:
             self._call.channel.interrupt()
 
@@ -237,7 +238,10 @@ class Meter:
         if self._call.channel.limit(seconds, self._rules.farewell_s):
             self._limited_to = self._grant.until
 
-    def _warn(self, left_s: float) -> None:
+    def _warn_in_time(self) -> None:
+        left_s = self._left_s()
+        if not self.final or self._warned or left_s > self._rules.warning_s:
+            return
         phrase = self._warning(max(1, math.floor(left_s)))
         prompt = Prompt((phrase,), self._call.language)
         if left_s > 0 and self._call.channel.insert(prompt):
