@@ -6,6 +6,7 @@ Real billing over a real database; only the prompts' lengths, the CRM and the cl
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,18 @@ SERVICE: dict[str, Any] = {
     "tariffs": [{"from": "2026-01-01", "model": "per_minute", "price": 6000}],
     "content": {"tree": TREE},
 }
+
+
+class Running(FixedClock):
+    """Goes at the pace of the machine's clock, from the hour of all scenarios on."""
+
+    def __init__(self) -> None:
+        super().__init__(NOW)
+        self._began = time.monotonic()
+
+    def now(self) -> datetime:
+        """So much later."""
+        return super().now() + timedelta(seconds=time.monotonic() - self._began)
 
 
 class Lengths(Library):
@@ -256,6 +269,10 @@ class PremiumWorld(World):
             return int(key[0])
 
         return self.database.write(work)
+
+    def heard(self, phrases: Sequence[str]) -> None:
+        """See `World`."""
+        self.happens(phrases)
 
     # -- while it runs ------------------------------------------------------------------------
 

@@ -1,39 +1,31 @@
-"""Height 3: the acceptance of a premium call on a real FreeSWITCH, with real RTP and digits.
+"""Height 3: premium calls on a real FreeSWITCH, digit by digit and second by second.
 
 What the switch itself has to do right: digits during a playback are swallowed and do not end it,
-those before a question are flushed, and a key in the sentence after the right digit ends that.
+those before a question are flushed, a key in the sentence after the right digit ends that; it holds
+the ends of talks and contents, and hands the call on when a worker is killed. The scenarios are in
+`test_premium_scenarios_freeswitch.py`.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
-from array import array
-from datetime import timedelta
 
 import gevent
 import pytest
 
-from billing.clock import FixedClock
-from billing.journal import Journal as Store
-from callflows.call import Timers
-from callflows.journal import Journal
-from callflows.premium.premium_flow import PremiumFlow
-from esl_worker.connecting import Means
-from esl_worker.control import Control, Timing
-from esl_worker.journal import JournalWriter
-from esl_worker.server import WorkerServer
-from esl_worker.worker import Worker
-from sounds import load_catalogue, wav
-from tests.calls.freeswitch import PASSWORD, Freeswitch, find_binary, free_ports
-from tests.calls.premium_scenarios import ACCEPT, CONNECTING, KEY, SCENARIOS, TERMS
-from tests.calls.premium_world import TREE, PremiumWorld
-from tests.calls.world import NOW
-
-CATALOGUE = load_catalogue()
-PATIENCE_S = 30.0
-# A prompt is a row of these: short, so that a call is over soon.
-PIECE_S = 0.08
+from callflows.premium.desk import draw_digit
+from tests.calls.consultation_house import tone_in
+from tests.calls.freeswitch import find_binary
+from tests.calls.premium_place import PATIENCE_S, TONES, Place
+from tests.calls.premium_scenarios import (
+    ACCEPT,
+    ADVICE,
+    CONNECTING,
+    KEY,
+    TERMS,
+    staff,
+)
+from tests.calls.premium_world import Premiere
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -41,129 +33,32 @@ pytestmark = [
     pytest.mark.xdist_group("freeswitch"),
     pytest.mark.skipif(find_binary() is None, reason="no FreeSWITCH here"),
 ]
-
-
-class Running(FixedClock):
-    """Goes at the pace of the machine's clock, from the hour of all scenarios on."""
-
-    def __init__(self):
-        super().__init__(NOW)
-        self._began = time.monotonic()
-
-    def now(self):
-        return super().now() + timedelta(seconds=time.monotonic() - self._began)
-
-
-class Telling(Journal):
-    """A journal that tells what is heard at once."""
-
-    def __init__(self, journal, heard):
-        super().__init__(leg=journal.leg, elapsed_s=journal.elapsed_s)
-        self.told = heard
-
-    def heard(self, prompt):
-        super().heard(prompt)
-        self.told.append(prompt.keys)
-
-
-class Journals(JournalWriter):
-    """Journals that tell the place what is heard."""
-
-    def __init__(self, store, heard):
-        super().__init__(store, interval_s=0.1)
-        self.heard = heard
-
-    def begin(self, call, at):
-        call.journal = Telling(call.journal, self.heard)
-        super().begin(call, at)
-
-
-class Place:
-    """A premium world behind a FreeSWITCH; its caller is a leg of another profile of it."""
-
-    def __init__(self, folder):
-        (folder / "world").mkdir()
-        self.world = PremiumWorld(folder / "world", SCENARIOS[0], Running())
-        sounds = folder / "sounds"
-        short = array("h", [0]) * round(PIECE_S * wav.RATE_HZ)
-        names = set(CATALOGUE.needed("fa"))
-        names |= {f"services/9091234567/1/fa/tree/{node}.wav" for node in TREE["nodes"]}
-        names |= {"services/9091234567/1/fa/name.wav"}
-        for name in names:
-            long = array("h", [0]) * (2 * wav.RATE_HZ)
-            wav.write(sounds / name, long if "/tree/" in name else short)
-        self.heard = []
-        self.journals = Journals(Store(self.world.database), self.heard)
-        self.journals.start()
-        port = free_ports(1)[0]
-        self.control = None
-        worker = Worker(
-            self.world.services,
-            {PremiumFlow.name: PremiumFlow},
-            {},
-            CATALOGUE,
-            sounds,
-            self.journals,
-            prefixes={"909": "premium"},
-            timers=Timers(first_digit_s=1.5, next_digit_s=1.0),
-            means=Means(recordings_dir=folder, control_of=lambda _: self.control),
-        )
-        self.server = WorkerServer(("127.0.0.1", port), worker)
-        self.server.start()
-        (folder / "switch").mkdir()
-        self.switch = Freeswitch(
-            find_binary(), folder / "switch", workers=f"127.0.0.1:{port}", sounds=sounds
-        )
-        self.switch.start()
-        address = ("127.0.0.1", self.switch.control_port)
-        self.control = Control(address, PASSWORD, timing=Timing(retry_s=0.05))
-        self.control.start()
-        assert self.control.wait_connected(PATIENCE_S)
-
-    def dial(self):
-        """The caller dials the service."""
-        self.leg = str(uuid.uuid4())
-        where = f"sofia/far_end/9091234567@127.0.0.1:{self.switch.sip_port}"
-        self.control.bgapi(
-            f"originate {{origination_uuid={self.leg},origination_caller_id_number=02188776655,"
-            f"sip_cid_type=pid,ignore_early_media=true}}{where} &park()",
-            lambda _: None,
-        )
-
-    def press(self, keys):
-        """The caller presses keys, as fast as a telephone sends them."""
-        self.control.api(f"uuid_send_dtmf {self.leg} {keys}@60")
-
-    def until_heard(self, keys, count=1):
-        """Wait until a prompt has begun so many times."""
-        limit = time.monotonic() + PATIENCE_S
-        while self.heard.count(keys) < count:
-            assert time.monotonic() < limit, self.heard
-            gevent.sleep(0.01)
-
-    def until_over(self):
-        """Wait until the call is over."""
-        limit = time.monotonic() + PATIENCE_S
-        while "\n0 total" not in self.control.api("show channels"):
-            assert time.monotonic() < limit, self.heard
-            gevent.sleep(0.05)
-        assert self.server.drain(5.0) == 0
-
-    def close(self):
-        """End all."""
-        self.control.stop()
-        self.server.drain(1.0)
-        self.switch.stop()
-        self.journals.stop()
-        self.world.close()
+BY_THE_SECOND = {
+    "tariffs": [{"from": "2026-01-01", "model": "per_minute", "price": 6000, "increment_s": 1}]
+}
+SECOND = 100  # rials
+WARNING = ("premium_credit_warning",)
+CREDIT_ENDED = ("premium_credit_ended", "premium_cost", "premium_goodbye")
 
 
 @pytest.fixture
-def place(tmp_path):
-    """A premium world behind a FreeSWITCH."""
-    place = Place(tmp_path)
-    yield place
-    place.close()
+def open_place(tmp_path):
+    """Makes a premium world behind a FreeSWITCH."""
+    made = []
+
+    def make(*options, **more):
+        made.append(Place(tmp_path, *options, **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def place(open_place):
+    """The world of the first scenario."""
+    return open_place()
 
 
 def test_accepted_connected_charged(place):
@@ -202,3 +97,111 @@ def test_a_flood_of_digits_accepts_nothing(place):
     place.until_over()
     assert place.world.accepted() == 0
     assert place.world.charged() == 0
+
+
+def test_the_digit_that_is_drawn_and_no_other(open_place):
+    """Drawn by chance for this call: it can be read on its channel, and only it accepts."""
+    place = open_place(draw=draw_digit)
+    place.dial()
+    place.until_heard((KEY,))
+    gevent.sleep(0.8)
+    digit = place.digit()
+    place.press(str(int(digit) % 9 + 1))
+    place.until_heard(("premium_wrong_key", ACCEPT))
+    place.until_heard((KEY,), 2)
+    gevent.sleep(0.8)
+    assert place.digit() != digit
+    assert place.world.accepted() == 0
+    place.press(place.digit())
+    place.until_heard(("premium_accepted",))
+    place.until_heard(("said",))
+    consent = place.world.consent(place.journals.call_id)
+    assert consent.digit == place.digit()
+    place.control.uuid_kill(place.leg)
+    place.until_over()
+
+
+def test_the_credit_ends_in_the_tree(open_place):
+    """Told before, no prompt is cut, told why; paid are the seconds, never more than there are."""
+    place = open_place(Premiere("", (), service=BY_THE_SECOND, credit=12 * SECOND))
+    place.accept()
+    # Menu, poem, menu ... of two seconds each, as long as there is money.
+    limit = time.monotonic() + PATIENCE_S
+    questions = 0
+    while CREDIT_ENDED not in place.heard:
+        assert time.monotonic() < limit, place.heard
+        if place.heard.count(("said",)) > questions:
+            questions = place.heard.count(("said",))
+            place.press("1")
+        gevent.sleep(0.05)
+    place.until_over()
+    assert WARNING in place.heard
+    standing = place.standing()
+    assert standing.status == "charged"
+    assert 8 <= standing.seconds <= 12
+    assert standing.amount == standing.seconds * SECOND
+    assert place.world.held() == 0
+    assert tone_in(place.folder / "caller.wav", TONES["premium_credit_warning"])
+
+
+def advice(seconds):
+    """A premiere of consultants with credit for so many seconds."""
+    return Premiere(
+        "", (), service={**ADVICE, **BY_THE_SECOND}, arrange=staff, credit=seconds * SECOND
+    )
+
+
+def test_a_consultant_until_the_credit_ends(open_place):
+    """Whispered to one, warned the other; ringing and whisper cost nothing; told why it ended."""
+    place = open_place(advice(10))
+    place.accept()
+    place.until_heard(("consulting_connecting",))
+    place.until_heard(CREDIT_ENDED)
+    place.until_over()
+    standing = place.standing()
+    assert standing.status == "charged"
+    assert 8 <= standing.seconds <= 10
+    assert standing.amount == standing.seconds * SECOND
+    assert place.world.held() == 0
+    caller, consultant = place.folder / "caller.wav", place.folder / "ahmadi.wav"
+    whisper, warning = TONES.values()
+    assert tone_in(consultant, whisper)
+    assert not tone_in(caller, whisper)
+    assert tone_in(caller, warning)
+    assert not tone_in(consultant, warning)
+
+
+def test_the_worker_is_killed_in_the_talk(open_place):
+    """The switch ends the talk when the credit does; the next worker says so, and charges it."""
+    place = open_place(advice(10))
+    place.accept()
+    place.until_heard(("consulting_connecting",))
+    place.until(lambda: place.standing().status == "connected")
+    place.kill_worker()
+    place.until_heard(CREDIT_ENDED)
+    place.until_over()
+    assert place.heard.count(("consulting_connecting",)) == 1
+    standing = place.standing()
+    assert 8 <= standing.seconds <= 10
+    assert standing.amount == standing.seconds * SECOND
+    assert place.world.held() == 0
+
+
+def test_the_worker_is_killed_in_the_tree(place):
+    """The next one goes on at the node; it costs from the first connection on, once."""
+    place.accept()
+    place.until_heard((CONNECTING,))
+    place.until_heard(("said",))
+    began = place.standing().connected_at
+    gevent.sleep(0.5)
+    place.kill_worker()
+    place.until_heard(("said",), 2)
+    gevent.sleep(2.5)
+    place.control.uuid_kill(place.leg)
+    place.until_over()
+    standing = place.standing()
+    assert (standing.status, standing.connected_at) == ("charged", began)
+    assert standing.seconds >= 3
+    assert standing.amount == 6000
+    assert place.heard.count((CONNECTING,)) == 1
+    assert place.world.held() == 0
