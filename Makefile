@@ -31,7 +31,7 @@ simulation: $(VENV)/.dev ## 100,000 premium calls while everything dies; then ev
 	@$(BIN)/python -m tests.simulation
 
 test-freeswitch: $(VENV)/.dev ## every call scenario on a real FreeSWITCH (CALLFLOWS_TEST_FREESWITCH or PATH)
-	@$(BIN)/pytest tests/calls/test_scenarios_freeswitch.py
+	@$(BIN)/pytest -m freeswitch tests/calls
 
 lint: $(VENV)/.dev ## linters and type checks only
 	@$(BIN)/ruff check .
