@@ -215,7 +215,7 @@ def test_calls_that_are_dialled_together_do_not_all_begin(tmp_path):
     script = [*ACCEPTED, hears("premium_guarded"), IsHungUp()]
     premiere = Premiere("one too many", script, during={TERMS[0]: busy_line})
     world = PremiumWorld(tmp_path, premiere)
-    outcome, _, call = talk(world, Line(world, script))
+    _, _, call = talk(world, Line(world, script))
     assert events(call, "refused") == [{"event": "refused", "reason": "guarded"}]
     assert world.charges_without_consent() == 0
     assert world.used() == 0
