@@ -71,10 +71,10 @@ def block(line: str) -> None:
 @command.command("unblock")
 @click.argument("line")
 def unblock(line: str) -> None:
-    """Let premium calls through from LINE again, whoever has blocked them."""
+    """Lift the operator's block of LINE; where there is none, the owner's."""
     parts = Parts(settings_of())
-    parts.premium.owner.owners.unblock(line_named(parts, line).id, "operator")
-    click.echo("not blocked")
+    open_now = parts.premium.owner.owners.unblock(line_named(parts, line).id, "operator")
+    click.echo("not blocked" if open_now else "still blocked by the owner; again lifts that, too")
 
 
 @command.command("forget-pin")

@@ -127,7 +127,8 @@ class ApprovalPages:
                 Phrase(
                     "page_approval_explain",
                     number=page.line_number,
-                    service=page.names.get(language) or page.service,
+                    service=page.names.get(language)
+                    or next(iter(page.names.values()), page.service),
                     code=page.service,
                 ),
                 language,

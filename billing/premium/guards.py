@@ -117,6 +117,22 @@ class Guards:
                 block = self._database.query(lambda conn: _blocked(conn, subjects, now))
         return block
 
+    def crowded(self, line: HasId, call_id: str, now: datetime) -> Block | None:
+        """Return why a call that is accepted must not begin beside the line's others; None: it may.
+
+        Calls that are dialled together are all let in while none of them has begun: so they are
+        counted again before one begins. ``call_id`` itself does not count.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        found = self._database.query(lambda conn: self._crowd(conn, line.id, now, call_id))
+        if found is None:
+            return None
+        block, alert = found
+        self._database.write(lambda conn: _put(conn, [alert]))
+        return block
+
     def look(self, now: datetime | None = None) -> list[str]:
         """Look at all lines, services, providers and running calls; return the new alerts' keys.
 
@@ -205,17 +221,29 @@ class Guards:
         block = _blocked(conn, subjects, now)
         if block is not None:
             return block, []
-        most = self._limits.simultaneous
-        if most:
-            live = conn.execute(
-                select(func.count()).select_from(premium_calls).where(_CALL.line == line, _LIVE)
-            ).scalar_one()
-            if live >= most:
-                reason = f"{live} calls at the same time from one line"
-                return Block(reason, None), [
-                    _alert("simultaneous", f"line:{line}", reason, now, _HOUR, None)
-                ]
+        crowd = self._crowd(conn, line, now)
+        if crowd is not None:
+            block, alert = crowd
+            return block, [alert]
         return None, [*self._lines(conn, now, line), *self._short(conn, now, line)]
+
+    def _crowd(
+        self, conn: Connection, line: int, now: datetime, but: str = ""
+    ) -> tuple[Block, dict[str, Any]] | None:
+        """As many calls of a line as may go on at a time, not counting ``but``, and the alert."""
+        most = self._limits.simultaneous
+        if not most:
+            return None
+        live = conn.execute(
+            select(func.count())
+            .select_from(premium_calls)
+            .where(_CALL.line == line, _LIVE, _CALL.call_id != but)
+        ).scalar_one()
+        if live < most:
+            return None
+        reason = f"{live} calls at the same time from one line"
+        alert = _alert("simultaneous", f"line:{line}", reason, now, _HOUR, None)
+        return Block(reason, None), alert
 
     # -- velocity ---------------------------------------------------------------------------------
 

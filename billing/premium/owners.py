@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, case, or_, select, update
 
 # This insert compiles for SQLite too, whose ON CONFLICT is PostgreSQL's.
 from sqlalchemy.dialects.postgresql import insert
@@ -53,6 +53,11 @@ class OwnerView:
     greeting: str | None = None
     birthday: str | None = None
 
+
+BOTH = "both"
+"""Stored where owner and operator have blocked a line, each for themselves."""
+
+_BLOCKED = owners.c.blocked_by
 
 _VIEW = select(
     owners.c.authentication,
@@ -108,7 +113,7 @@ def view(conn: Connection, line: int) -> OwnerView:
         authentication=row.authentication,
         has_pin=bool(row.has_pin),
         pin_locked_until=row.pin_locked_until,
-        blocked_by=row.blocked_by,
+        blocked_by="operator" if row.blocked_by == BOTH else row.blocked_by,
         charge_sms=bool(row.charge_sms),
         greeting=row.greeting,
         birthday=row.birthday,
@@ -151,31 +156,36 @@ class Owners:
         self._set(line, authentication=authentication)
 
     def block(self, line: int, by: BlockedBy) -> None:
-        """Let no premium call through from the line. The operator's block outweighs the owner's."""
+        """Let no premium call through from the line. The operator's block outweighs the owner's.
 
-        def work(conn: Connection) -> None:
-            statement = insert(owners).values(line=line, blocked_by=by)
-            conn.execute(
+        Each is kept beside the other: lifting one does not lift what the other has asked for.
+        """
+        other = "owner" if by == "operator" else "operator"
+        both = case((_BLOCKED.in_((other, BOTH)), BOTH), else_=by)
+        statement = insert(owners).values(line=line, blocked_by=by)
+        self._database.write(
+            lambda conn: conn.execute(
                 statement.on_conflict_do_update(
-                    index_elements=[owners.c.line],
-                    set_={"blocked_by": by},
-                    where=None if by == "operator" else owners.c.blocked_by.is_(None),
+                    index_elements=[owners.c.line], set_={"blocked_by": both}
                 )
             )
-
-        self._database.write(work)
+        )
 
     def unblock(self, line: int, by: BlockedBy) -> bool:
-        """Let premium calls through again; False where the other side has blocked them.
+        """Let premium calls through again; False where the other side has blocked them, too.
 
-        The operator lifts any block; the owner only the owner's own.
+        The owner lifts only the owner's own block; the operator the operator's, or, where there is
+        none, the owner's.
         """
-        statement = update(owners).where(owners.c.line == line).values(blocked_by=None)
+        other = "owner" if by == "operator" else "operator"
+        left = case((_BLOCKED == BOTH, other), else_=None)
+        statement = update(owners).where(owners.c.line == line).values(blocked_by=left)
         if by == "owner":
-            statement = statement.where(owners.c.blocked_by.is_distinct_from("operator"))
+            statement = statement.where(_BLOCKED.is_distinct_from("operator"))
 
         def work(conn: Connection) -> bool:
-            return conn.execute(statement).rowcount == 1 or view(conn, line).blocked_by is None
+            conn.execute(statement)
+            return view(conn, line).blocked_by is None
 
         return self._database.write(work)
 

@@ -152,7 +152,7 @@ owners = Table(
     CheckConstraint("authentication IN ('none', 'pin', 'code', 'approval')", name="authentication"),
     CheckConstraint("pin_failures >= 0", name="pin_failures"),
     CheckConstraint("(pin_hash IS NULL) = (pin_set_at IS NULL)", name="pin_set_at"),
-    CheckConstraint("blocked_by IN ('owner', 'operator')", name="blocked_by"),
+    CheckConstraint("blocked_by IN ('owner', 'operator', 'both')", name="blocked_by"),
     CheckConstraint("charge_sms IN (0, 1)", name="charge_sms"),
     CheckConstraint("length(birthday) = 4", name="birthday"),
 )

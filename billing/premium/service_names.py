@@ -13,15 +13,15 @@ from billing.premium.schema import premium_services, service_versions
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A service's number and category, and its names by language."""
+    """A service's number and category, and its names by language, the usual one first."""
 
     number: str
     category: str
     names: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, language: str) -> str:
-        """Its name in this language; the number where it has none."""
-        return self.names.get(language) or self.number
+        """Its name in this language, else in its usual one, as callers hear it; else its number."""
+        return self.names.get(language) or next(iter(self.names.values()), self.number)
 
 
 _NAMED = (
@@ -47,4 +47,6 @@ def named(conn: Connection, service: int) -> Named:
     if row is None:
         raise LookupError("no such service")
     definition = json.loads(row.definition) if row.definition else {}
-    return Named(row.number, row.category, dict(definition.get("names", {})))
+    names = definition.get("names", {})
+    spoken = [each for each in definition.get("languages", names) if each in names]
+    return Named(row.number, row.category, {language: names[language] for language in spoken})

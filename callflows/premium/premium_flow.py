@@ -163,6 +163,9 @@ class PremiumFlow(ConsultantStates, TreeStates, OwnerAuthentication, Acceptance,
     @state
     def reserve(self, call: Call) -> State | None:
         """Hold what the first part costs; nothing costs yet (D8)."""
+        # Asked for at the beginning, too: but calls that are dialled together all come so far.
+        if self.premium.guards.crowded(self.line, call.id, self.services.clock.now()) is not None:
+            return self.refuse(call, "guarded", words.GUARDED)
         granted = self.premium.charging.begin(
             call.id,
             self._consent(call),

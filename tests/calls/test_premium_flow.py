@@ -18,7 +18,16 @@ from callflows.premium.proof import OwnerProof
 from callflows.runner import run
 from callflows.scripted import HangsUp, Hears, IsHungUp, TalksTo, hears, presses
 from callflows.trees.runner import TreeStates
-from tests.calls.premium_scenarios import ACCEPT, CONNECTING, KEY, PIN, SCENARIOS, TERMS
+from tests.calls.premium_scenarios import (
+    ACCEPT,
+    ACCEPTED,
+    CONNECTING,
+    KEY,
+    PIN,
+    SCENARIOS,
+    TERMS,
+    busy_line,
+)
 from tests.calls.premium_world import NUMBER, Line, Premiere, PremiumWorld
 
 CALL_ID = "00000000-0000-4000-8000-000000000001"
@@ -199,6 +208,17 @@ def test_a_service_that_changes_meanwhile_changes_nothing_in_the_call(tmp_path):
     assert '"version":1' in first.variables["callflows_context"]
     assert world.premium.book.get(NUMBER, 1).version == 1
     world.close()
+
+
+def test_calls_that_are_dialled_together_do_not_all_begin(tmp_path):
+    """Two others of the line begin while this one hears the price: it is refused, and is free."""
+    script = [*ACCEPTED, hears("premium_guarded"), IsHungUp()]
+    premiere = Premiere("one too many", script, during={TERMS[0]: busy_line})
+    world = PremiumWorld(tmp_path, premiere)
+    _, _, call = talk(world, Line(world, script))
+    assert events(call, "refused") == [{"event": "refused", "reason": "guarded"}]
+    assert world.charges_without_consent() == 0
+    assert world.used() == 0
 
 
 def test_unavailable_database_lets_nobody_in(tmp_path):

@@ -53,6 +53,20 @@ def test_blocking(house):
     assert owners.view(line).blocked_by is None
 
 
+def test_the_operator_s_block_does_not_make_the_owner_s_forgotten(house):
+    """An owner who has blocked a line finds it blocked when the operator's block is over."""
+    owners, line = house.owners, house.line().id
+    for first, second in (("owner", "operator"), ("operator", "owner")):
+        owners.block(line, first)
+        owners.block(line, second)
+        owners.block(line, second)
+        assert owners.view(line).blocked_by == "operator"
+        assert not owners.unblock(line, "operator")
+        assert owners.view(line).blocked_by == "owner"
+        assert owners.unblock(line, "operator")
+        assert owners.view(line).blocked_by is None
+
+
 @pytest.mark.parametrize("birthday", ["1301", "0032", "015", "01 5", "۰۱۰۵", ""])
 def test_days_that_are_none(house, birthday):
     """Are refused."""

@@ -148,7 +148,8 @@ def test_explained_in_four_languages(house: House, run: Run, language: str, says
     done = run("explain", "a", "--language", language)
     assert says in done.output
     assert len(done.output.splitlines()) == 12
-    assert ("فال حافظ" in done.output) == (language == "fa")
+    # In a language that the service does not speak, it is called as callers hear it.
+    assert "فال حافظ" in done.output
     if language == "fa":
         assert run("explain", "a").output == done.output
 

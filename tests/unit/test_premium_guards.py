@@ -134,6 +134,24 @@ def test_simultaneous_calls_are_refused_only_while_they_last(watch: Watch) -> No
     assert len(guards.listed()) == 1
 
 
+def test_calls_that_are_dialled_together_do_not_all_begin(watch: Watch) -> None:
+    """All are let in while none has begun: whoever would be one too many is refused then."""
+    guards = watch.guards(simultaneous=2)
+    assert [watch.admit(guards) for _ in range(3)] == [None] * 3
+    line, now = Ref(watch.line), watch.clock.now()
+    for _ in range(2):
+        assert guards.crowded(line, "the next", now) is None
+        last = watch.call(None)
+    assert guards.crowded(line, "one too many", now) == Block(
+        "2 calls at the same time from one line", None
+    )
+    # A worker that takes over asks again for a call that has begun.
+    assert guards.crowded(line, last, now) is None
+    assert guards.crowded(Ref(watch.house.line(10**6)), "another line's", now) is None
+    assert watch.guards().crowded(line, "no limit", now) is None
+    assert [alert.rule for alert in guards.listed()] == ["simultaneous"]
+
+
 @pytest.mark.parametrize("rule", ["calls", "minutes", "amount"])
 @pytest.mark.parametrize("kind", ["service", "provider"])
 def test_a_service_or_provider_over_its_velocity_is_an_alert(

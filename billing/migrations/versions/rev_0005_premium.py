@@ -129,7 +129,7 @@ def upgrade() -> None:
             name=op.f("ck_owners_authentication"),
         ),
         sa.CheckConstraint(
-            "blocked_by IN ('owner', 'operator')", name=op.f("ck_owners_blocked_by")
+            "blocked_by IN ('owner', 'operator', 'both')", name=op.f("ck_owners_blocked_by")
         ),
         sa.CheckConstraint(
             "(pin_hash IS NULL) = (pin_set_at IS NULL)", name=op.f("ck_owners_pin_set_at")
