@@ -44,7 +44,7 @@ def answers_of(ctx: click.Context, param: click.Parameter, value: str) -> list[s
     type=click.FloatRange(0.1, 1000),
     default=50.0,
     show_default=True,
-    help="How much faster than real time the call plays.",
+    help="How much faster than real time the call plays; charged time is real, so use 1 for that.",
 )
 def command(
     number: str,
