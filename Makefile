@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-freeswitch lint sounds bench bench-freeswitch survival lock clean docs-images
+.PHONY: help demo run test simulation test-freeswitch lint sounds bench bench-freeswitch survival lock clean docs-images
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,8 +27,11 @@ test: $(VENV)/.dev ## all tests, linters and type checks
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup
 
+simulation: $(VENV)/.dev ## 100,000 premium calls while everything dies; then everything is audited
+	@$(BIN)/python -m tests.simulation
+
 test-freeswitch: $(VENV)/.dev ## every call scenario on a real FreeSWITCH (CALLFLOWS_TEST_FREESWITCH or PATH)
-	@$(BIN)/pytest tests/calls/test_scenarios_freeswitch.py
+	@$(BIN)/pytest -m freeswitch tests/calls
 
 lint: $(VENV)/.dev ## linters and type checks only
 	@$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import house
+from bench.premium import credit_pairs
 from bench.process import Child, Server, SwitchProcess
 from jobs.redis_server import EmbeddedRedis
 
@@ -71,6 +72,9 @@ class Scale:
     pace_s: float = 1.2
     load_rounds: int = 3
     images: int = 8
+    credit_callers: int = 64
+    credit_pairs: int = 12_000
+    accepted: int = 100
     crowd: int = 2000
     crowd_rate: float = 250.0
     crowd_s: float = 60.0
@@ -93,6 +97,9 @@ QUICK = Scale(
     pace_s=0.05,
     load_rounds=1,
     images=1,
+    credit_callers=8,
+    credit_pairs=40,
+    accepted=2,
     crowd=20,
     crowd_rate=40.0,
     crowd_s=1.0,
@@ -289,6 +296,40 @@ class Bench:
                 child.close()
         return [figure]
 
+    def premium(self) -> list[Figure]:
+        """Credit of premium calls, reserved and committed, everything on the disk."""
+        rates = credit_pairs(
+            self._folder,
+            self._scale.credit_callers,
+            self._scale.credit_pairs,
+            self._scale.rounds,
+            self._say,
+        )
+        limits = {"SQLite": 2000.0, "PostgreSQL": 1000.0}
+        return [
+            *(
+                Figure(
+                    f"credit reserve + commit, {name}", "1/s", values, limits[name], at_least=True
+                )
+                for name, values in rates.items()
+            ),
+            self._acceptance(),
+        ]
+
+    def _acceptance(self) -> Figure:
+        """Our own time from dialling to the content, the digit pressed at once: p95 of a round."""
+        figure = Figure("premium call, dial to content: own time, p95", "ms", limit=300.0)
+        for turn in range(self._scale.rounds):
+            self._say(f"acceptance of a premium call, round {turn + 1} of {self._scale.rounds}")
+            count = self._scale.accepted
+            child = Child("acceptance", [sys.executable, "-m", "bench.acceptance", str(count)])
+            try:
+                times = [float(child.line(60.0)) for _ in range(count)]
+                figure.values.append(quantiles(times, n=20)[-1])
+            finally:
+                child.close()
+        return figure
+
     def _scripts(self, *scripts: str) -> list[str]:
         return [each for each in scripts if self._peers or each not in ASYNCHRONOUS]
 
@@ -339,5 +380,6 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "setup": Bench.setup,
     "load": Bench.load,
     "images": Bench.images,
+    "premium": Bench.premium,
     "scale": Bench.scale,
 }

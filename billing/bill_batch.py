@@ -1,5 +1,8 @@
 """A batch of bills: remainders carried, credit used up, IDs computed, charges posted.
 
+A bill whose IDs are computed here also asks for what its line has used of premium services
+(`billing.premium.bill_section`); of one with the issuer's IDs nothing can be changed.
+
 What a line has paid too much (its credit) pays its next bill as soon as that is loaded, in the
 same transaction: the bill's ``paid`` is raised and its payment ID asks for the rest only. A bill
 that is sent again while it is open takes what credit has come up since.
@@ -23,6 +26,8 @@ from billing.bills import Debt, pay
 from billing.csv_rows import Rejected, Report, Row
 from billing.entities import instalment, payable
 from billing.errors import InvalidIds, InvalidRow
+from billing.premium.bill_section import BillSections
+from billing.premium.collecting import bill_paid
 from billing.schema import accounts, bill_ids, bill_lines, bills, lines, payment_ids
 
 
@@ -124,9 +129,10 @@ class BillBatch:
         self._now = now
         self._report = Report()
         self._new: dict[tuple[int, int, int], dict[str, Any]] = {}
-        self._carried: dict[tuple[int, int, int], int] = {}
+        self._parts: dict[tuple[int, int, int], dict[str, int]] = {}
         self._payment_ids: list[tuple[tuple[int, int, int], str]] = []
         self._carry_out: list[dict[str, int]] = []
+        self._credited: list[tuple[Debt, int]] = []
         self._postings: list[ledger.Posting] = []
 
     def store(self, rows: Sequence[Row[BillRow]]) -> Report:
@@ -140,9 +146,12 @@ class BillBatch:
                     self._report.unchanged += 1
             except (InvalidRow, InvalidIds) as error:
                 self._report.rejected.append(Rejected(row.line_no, str(error)))
-        if self._new:
-            self._insert()
+        ids = self._insert() if self._new else {}
         ledger.post_many(self._conn, self._postings, self._now)
+        # After that: everybody locks what lines owe before what providers get.
+        for debt, taken in self._credited:
+            bill_paid(self._conn, debt, taken, self._now)
+        self._sections.write(ids, self._new)
         return self._report
 
     def _look_up(self, rows: Sequence[Row[BillRow]]) -> None:
@@ -180,6 +189,8 @@ class BillBatch:
             self._remainders.setdefault(row.line_id, []).append(
                 _Remainder(row.year, row.period, row.rest, row.id)
             )
+        # Whoever pays or complains locks bills before charges, too.
+        self._sections = BillSections(self._conn, self._now, line_ids)
         wanted = set(filter(None, map(self._bill_id_or_none, contents)))
         self._owners: dict[str, int] = {
             row.bill_id: row.line_id
@@ -221,7 +232,9 @@ class BillBatch:
         if found is None:
             return
         debt = Debt(*found)
-        pay(self._conn, debt, self._take_credit(row, line_id, debt.paid, debt.left), self._now)
+        taken = self._take_credit(row, line_id, debt.paid, debt.left)
+        pay(self._conn, debt, taken, self._now)
+        self._credited.append((debt, taken))
 
     def _bill_id(self, row: BillRow) -> str:
         """Return the bill ID given, or computed from the number of a known line."""
@@ -276,23 +289,29 @@ class BillBatch:
         ]
         carried = sum(remainder.amount for remainder in earlier)
         amount = row.amount
+        premium = 0
         if row.payment_id is None:
-            amount += carried
+            premium = self._sections.take(key)
+            amount += carried + premium
         elif carried > amount:
             # The issuer cannot have carried more than the bill asks for: it stays to be carried.
             earlier, carried = [], 0
         payment_id = row.payment_id or compute_payment_id(bill_id, instalment(amount), year, period)
         # Of the issuer's ID, too: it stands on paper, and must keep finding the bill.
         self._payment_ids.append((key, payment_id))
-        self._take(line_id, earlier)
-        if amount > carried:
+        self._take(key, earlier)
+        name = f"{row.number}:{year}:{period}"
+        own = amount - carried - premium
+        if own:
             self._postings.append(
                 ledger.Posting(
-                    f"bill:{row.number}:{year}:{period}",
+                    f"bill:{name}",
                     "bill",
-                    [ledger.Transfer(ledger.receivable(line_id), ledger.REVENUE, amount - carried)],
+                    [ledger.Transfer(ledger.receivable(line_id), ledger.REVENUE, own)],
                 )
             )
+        if premium:
+            self._postings.append(self._sections.posting(name, line_id, premium))
         paid = self._take_credit(row, line_id, 0, amount)
         left = amount - paid
         if paid and payable(left):
@@ -313,22 +332,26 @@ class BillBatch:
             "settled_at": None if payable(left) else self._now,
         }
         self._new[key] = bill
-        self._carried[key] = carried
+        self._parts[key] = {"charges": own, "carried": carried, "premium": premium}
         rest = left % THOUSAND
         if rest:
             self._remainders.setdefault(line_id, []).append(
                 _Remainder(year, period, rest, None, bill)
             )
 
-    def _take(self, line_id: int, earlier: list[_Remainder]) -> None:
+    def _take(self, key: tuple[int, int, int], earlier: list[_Remainder]) -> None:
+        line_id = key[0]
         for remainder in earlier:
             self._remainders[line_id].remove(remainder)
             if remainder.new is not None:
                 remainder.new["carried_out"] += remainder.amount
             elif remainder.bill is not None:
                 self._carry_out.append({"bill": remainder.bill, "rest": remainder.amount})
+            source = remainder.bill or (line_id, remainder.year, remainder.period)
+            self._sections.carry(key, source, remainder.amount)
 
-    def _insert(self) -> None:
+    def _insert(self) -> dict[tuple[int, int, int], int]:
+        """Write the new bills; return their row ids."""
         conn = self._conn
         conn.execute(
             insert(bill_ids).on_conflict_do_nothing(),
@@ -339,12 +362,12 @@ class BillBatch:
         )
         rows = conn.execute(_ADD_BILLS, list(self._new.values()))
         ids = {(row.line_id, row.year, row.period): row.id for row in rows}
-        parts = []
-        for key, bill in self._new.items():
-            carried = self._carried[key]
-            for kind, amount in (("charges", bill["amount"] - carried), ("carried", carried)):
-                if amount:
-                    parts.append({"bill": ids[key], "kind": kind, "amount": amount})
+        parts = [
+            {"bill": ids[key], "kind": kind, "amount": amount}
+            for key in self._new
+            for kind, amount in self._parts[key].items()
+            if amount
+        ]
         conn.execute(bill_lines.insert(), parts)
         conn.execute(
             # A little credit may leave the payment ID as it is.
@@ -356,3 +379,4 @@ class BillBatch:
         )
         if self._carry_out:
             conn.execute(_CARRY_OUT, self._carry_out)
+        return ids

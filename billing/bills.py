@@ -175,9 +175,25 @@ def pay(conn: Connection, debt: Debt, applied: int, now: datetime) -> bool:
     Returns:
         whether it is settled: nothing is left that a payment ID can carry.
     """
-    left = debt.left - applied
+    return _ask_for(conn, debt, {"paid": bills.c.paid + applied}, debt.left - applied, now)
+
+
+def withdraw(conn: Connection, debt: Debt, amount: int, now: datetime) -> bool:
+    """Let a locked bill, open or paid, ask for ``amount`` rials less; it is settled if nothing is
+    left that a payment ID can carry.
+
+    Returns:
+        whether it is settled now.
+    """
+    carried_out = bills.c.carried_out + amount
+    return _ask_for(conn, debt, {"carried_out": carried_out}, debt.left - amount, now)
+
+
+def _ask_for(
+    conn: Connection, debt: Debt, values: dict[str, Any], left: int, now: datetime
+) -> bool:
+    """Change a locked bill that asks for ``left`` then: settle it, or give it a new payment ID."""
     settled = payable(left) == 0
-    values: dict[str, Any] = {"paid": bills.c.paid + applied}
     if settled:
         values |= {
             "status": "paid",

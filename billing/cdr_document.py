@@ -48,6 +48,7 @@ _KEPT = """
     bridge_uuid bridge_channel last_bridge_to last_bridge_role signal_bond
     transfer_source transfer_history last_app current_application duration mduration uduration
     callflows_flow callflows_state callflows_visits callflows_language
+    callflows_connected callflows_ended callflows_talks
 """
 _KEPT_NAMES = frozenset(_KEPT.split())
 _KEPT_FAMILIES = re.compile(

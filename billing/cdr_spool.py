@@ -19,6 +19,7 @@ from billing import cdrs
 from billing.cdr_document import LONGEST, parse
 from billing.database import Database
 from billing.errors import CdrConflict, InvalidCdr
+from billing.premium.charge_check import TOLERANCE
 
 SUFFIX = ".cdr.json"
 TAKEN = "taken"
@@ -54,6 +55,7 @@ def take_in(
     *,
     remove: bool = False,
     limit: int | None = None,
+    tolerance: timedelta = TOLERANCE,
 ) -> TakeIn:
     """Take in the spooled records under ``folder``, oldest name first.
 
@@ -65,6 +67,7 @@ def take_in(
         now: the moment of taking in.
         remove: remove taken files instead of keeping them.
         limit: at most so many files.
+        tolerance: how much a premium charge may differ from its record.
 
     Raises:
         OSError: the folder cannot be read, or files in it cannot be moved: the first one ends it,
@@ -76,7 +79,7 @@ def take_in(
     for number, file in enumerate(_files(folder)):
         if number == limit:
             break
-        _take_one(database, folder, file, now, result, remove)
+        _take_one(database, folder, file, now, result, remove, tolerance)
     return result
 
 
@@ -91,7 +94,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _take_one(
-    database: Database, folder: Path, file: Path, now: datetime, result: TakeIn, remove: bool
+    database: Database,
+    folder: Path,
+    file: Path,
+    now: datetime,
+    result: TakeIn,
+    remove: bool,
+    tolerance: timedelta,
 ) -> None:
     try:
         body, changed_at = _read(file)
@@ -101,7 +110,7 @@ def _take_one(
         result.rejected.append(Rejected(file, f"cannot be read: {error.strerror}"))
         return
     try:
-        new = cdrs.store(database, parse(body), now)
+        new = cdrs.store(database, parse(body), now, tolerance)
     except (InvalidCdr, CdrConflict) as error:
         if isinstance(error, InvalidCdr) and now.timestamp() - changed_at < WRITING.total_seconds():
             result.waiting += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -15,15 +15,22 @@ from billing.cdr_document import Cdr
 from billing.database import Database
 from billing.errors import CdrConflict
 from billing.journal import close_by_record
+from billing.premium import charge_check
 from billing.schema import cdrs, to_microseconds
 
 _PUT = insert(cdrs).on_conflict_do_nothing().returning(cdrs.c.uuid)
 
 
-def store(database: Database, cdr: Cdr, now: datetime) -> bool:
+def store(
+    database: Database,
+    cdr: Cdr,
+    now: datetime,
+    tolerance: timedelta = charge_check.TOLERANCE,
+) -> bool:
     """Keep a record, once for core UUID, call UUID and leg; committed when this returns.
 
     It closes the journal that the call's workers left open.
+    A premium call's charge is checked against it; ``tolerance`` is how much they may differ.
 
     Returns:
         True when it is new, False when the same record was there already.
@@ -56,6 +63,7 @@ def store(database: Database, cdr: Cdr, now: datetime) -> bool:
 
     def work(conn: Connection) -> bool:
         if conn.execute(_PUT, row).one_or_none() is not None:
+            charge_check.arrived(conn, cdr, now, tolerance)
             return True
         kept = conn.execute(
             select(cdrs.c.digest).where(

@@ -22,6 +22,7 @@ from billing.limits import Counter, Limits
 from billing.links import Links
 from billing.numbers import parse_number
 from billing.payments import Outcome, Receipt
+from billing.premium.bill_section import PremiumSection, section
 
 
 class Desk:
@@ -78,6 +79,14 @@ class Desk:
             Unavailable: the database is locked or away.
         """
         return self._database.query(lambda conn: bills.view(conn, bill))
+
+    def premium_section(self, bill: int) -> PremiumSection:
+        """Return what a bill asks for of premium services, by its row id.
+
+        Raises:
+            Unavailable: the database is locked or away.
+        """
+        return self._database.query(lambda conn: section(conn, bill))
 
     def as_it_stands(self, known: Bill) -> Bill | None:
         """Return a bill read before as it is now; None for one that is gone.

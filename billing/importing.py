@@ -93,9 +93,10 @@ def import_bills(
     """Load bills from a CSV file with the columns BILL_COLUMNS, and post them to the ledger.
 
     The line has to be loaded before. With empty IDs the row's amount is the charges: what earlier
-    bills of the line left below a thousand rials is added as a carried line, then the IDs are
-    computed. With IDs the issuer has done the carrying: amount and IDs must agree. Bills of one
-    line stand in the file in the order of their periods, or the remainder waits for the next.
+    bills of the line left below a thousand rials is added as a carried line, and what it has used
+    of premium services as another; then the IDs are computed. With IDs the issuer has done the
+    carrying: amount and IDs must agree. Bills of one line stand in the file in the order of their
+    periods, or the remainder waits for the next.
 
     What a line has paid too much pays its next bill at once: what is left of that gets a payment
     ID of its own, or the bill is paid. A bill known just so, sent again while it is open, takes

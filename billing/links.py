@@ -1,4 +1,4 @@
-"""The signed, expiring link in the SMS that asks for an e-mail address (A8).
+"""The signed, expiring link in an SMS: for an e-mail address (A8), for an owner's approval (D9).
 
 A token is 24 bytes as 32 URL-safe characters: the request's reference (8 bytes), the moment it
 expires (4 bytes, unix seconds), and an HMAC-SHA256 over both, cut to 12 bytes (RFC 2104 section 5
@@ -21,7 +21,9 @@ from datetime import UTC, datetime, timedelta
 _TOKEN = struct.Struct(">8sI12s")
 _REFERENCE_BYTES = 8
 _MAC_BYTES = 12
-_PURPOSE = b"callflows e-mail request\0"
+EMAIL_REQUEST = b"callflows e-mail request\0"
+APPROVAL_REQUEST = b"callflows approval request\0"
+"""What a token is for is signed with it: one kind's tokens never open the other's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,14 @@ class Opened:
 
 
 class Links:
-    """Makes and opens tokens under one secret."""
+    """Makes and opens tokens of one purpose under one secret."""
 
-    def __init__(self, secret: bytes, lifetime: timedelta = timedelta(hours=24)) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        lifetime: timedelta = timedelta(hours=24),
+        purpose: bytes = EMAIL_REQUEST,
+    ) -> None:
         """Sign with ``secret`` (at least 16 bytes); a link lives for ``lifetime``.
 
         Raises:
@@ -46,6 +53,7 @@ class Links:
         if lifetime < timedelta(seconds=1):
             raise ValueError("a link lives for at least a second")
         self._secret = secret
+        self._purpose = purpose
         self.lifetime = lifetime
 
     def new_reference(self) -> str:
@@ -79,7 +87,7 @@ class Links:
         return Opened(_encode(reference), datetime.fromtimestamp(seconds, UTC))
 
     def _mac(self, head: bytes) -> bytes:
-        return hmac.digest(self._secret, _PURPOSE + head, "sha256")[:_MAC_BYTES]
+        return hmac.digest(self._secret, self._purpose + head, "sha256")[:_MAC_BYTES]
 
 
 def fingerprint(token: str) -> str:

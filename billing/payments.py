@@ -24,6 +24,7 @@ from billing.database import Database
 from billing.entities import Language, payable
 from billing.errors import InvalidIds, InvalidPayment, PaymentConflict
 from billing.numbers import Kind
+from billing.premium.collecting import bill_paid
 from billing.schema import accounts, bills, lines, payment_ids, payments
 
 LARGEST = 10**13
@@ -241,6 +242,8 @@ def _settle(
     if excess:
         transfers.append(ledger.Transfer(source, ledger.credit(target.line), excess))
     ledger.post(conn, f"payment:{payment.reference}", "payment", transfers, now)
+    if applied:
+        bill_paid(conn, target.debt, applied, now)
     conn.execute(
         update(payments)
         .where(payments.c.id == payment.id)

@@ -1,9 +1,10 @@
 """Forgetting what is no longer needed: destinations of messages that were sent long ago (A9).
 
 Bills, payments, ledger and journals stay; what goes are finished outbox rows (they hold mobile
-numbers and e-mail addresses), answered or expired e-mail requests, counters of past days, missed
-calls, called back or not (nobody is called back after so long), and the whole text of the switches'
-call records, whose facts stay as the journals do.
+numbers and e-mail addresses), answered or expired e-mail requests, requests to lines' owners and
+their one-time codes, orders that callers keyed in, counters of past days, missed calls, called back
+or not (nobody is called back after so long), and the whole text of the switches' call records,
+whose facts stay as the journals do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_, update
 
 from billing.database import Database
+from billing.premium.schema import approval_requests, owner_codes, tree_answers
 from billing.schema import (
     cdrs,
     email_requests,
@@ -42,6 +44,12 @@ def forget(database: Database, before: datetime) -> dict[str, int]:
             (email_requests, email_requests.c.expires_at < before),
             (inbound_messages, inbound_messages.c.at < before),
             (missed_calls, missed_calls.c.missed_at < before),
+            (owner_codes, owner_codes.c.expires_at < before),
+            # What came of them, the approvals, stays.
+            (approval_requests, approval_requests.c.expires_at < before),
+            # Orders hold numbers that callers keyed in; a vote holds nothing of the kind, and has
+            # to count once for ever.
+            (tree_answers, (tree_answers.c.kind == "order") & (tree_answers.c.at < before)),
             (sms_counters, sms_counters.c.span < day),
         )
     } | {cdrs.name: _strip_records(database, before)}

@@ -8,6 +8,7 @@ CHECKs. The migrations in billing/migrations build exactly this; a test compares
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -116,7 +117,8 @@ bills = Table(
     # The whole bill: its charges and what earlier bills carried into it (bill_lines).
     Column("amount", BigInteger, nullable=False),
     Column("paid", BigInteger, nullable=False, server_default="0"),
-    # What later bills ask for instead of this one: remainders of less than a thousand rials.
+    # What this bill does not ask for any more: remainders of less than a thousand rials that later
+    # bills ask for instead, and what a complaint has set aside (bill_charges.withdrawn).
     Column("carried_out", BigInteger, nullable=False, server_default="0"),
     Column("bill_id", ForeignKey("bill_ids.bill_id"), nullable=False),
     # The one to pay with now; earlier ones stay known in payment_ids.
@@ -147,7 +149,7 @@ bill_lines = Table(
     Column("bill", ForeignKey("bills.id"), primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("amount", BigInteger, nullable=False),
-    CheckConstraint("kind IN ('charges', 'carried')", name="kind"),
+    CheckConstraint("kind IN ('charges', 'carried', 'premium')", name="kind"),
     CheckConstraint("amount > 0", name="amount"),
 )
 """What a bill's amount is made of."""
@@ -553,33 +555,43 @@ IMMUTABLE = ("postings", "entries")
 """Tables whose rows nothing may change or remove: corrections are new entries."""
 
 
-def immutability_ddl(dialect: str) -> list[str]:
-    """Return the statements that make the IMMUTABLE tables so, for ``sqlite`` or ``postgresql``."""
+_REFUSE_CHANGE = (
+    "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION '% are immutable', TG_TABLE_NAME"
+    " USING ERRCODE = 'integrity_constraint_violation'; END $$"
+)
+
+
+def immutability_ddl(dialect: str, tables: Sequence[str]) -> list[str]:
+    """Return the statements that make tables immutable, for ``sqlite`` or ``postgresql``.
+
+    On PostgreSQL they need the function ``refuse_change``.
+    """
     if dialect == "sqlite":
         return [
             f"CREATE TRIGGER {table}_no_{action.lower()} BEFORE {action} ON {table}"
             f" BEGIN SELECT RAISE(ABORT, '{table} are immutable'); END"
-            for table in IMMUTABLE
+            for table in tables
             for action in ("UPDATE", "DELETE")
         ]
     return [
-        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION '% are immutable', TG_TABLE_NAME"
-        " USING ERRCODE = 'integrity_constraint_violation'; END $$",
-        *(
-            f"CREATE TRIGGER {table}_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
-            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-            for table in IMMUTABLE
-        ),
+        f"CREATE TRIGGER {table}_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        for table in tables
     ]
 
 
-for _dialect in ("sqlite", "postgresql"):
-    for _statement in immutability_ddl(_dialect):
-        event.listen(
-            metadata,
-            "after_create",
-            DDL(  # type: ignore[no-untyped-call]
-                _statement.replace("%", "%%")
-            ).execute_if(dialect=_dialect),
-        )
+def _after_create(dialect: str, statement: str) -> None:
+    ddl = DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+    event.listen(metadata, "after_create", ddl.execute_if(dialect=dialect))
+
+
+def make_immutable(tables: Sequence[str]) -> None:
+    """Have the schema refuse every change of these tables' rows."""
+    for dialect in ("sqlite", "postgresql"):
+        for statement in immutability_ddl(dialect, tables):
+            _after_create(dialect, statement)
+
+
+_after_create("postgresql", _REFUSE_CHANGE)
+make_immutable(IMMUTABLE)

@@ -18,6 +18,15 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from billing.entities import Language
+from callflows.connection import (
+    MUSIC,
+    Bridged,
+    Leg,
+    Recorded,
+    Recording,
+    Terms,
+    recording_name,
+)
 from callflows.journal import Journal
 from sounds import Phrase
 
@@ -38,9 +47,23 @@ class CallerGone(BaseException):
     and go on talking to nobody. Only the one place that ends calls catches it.
     """
 
+    # False where only our connection to the call was lost: the call itself may go on with
+    # another worker, so what is open in it is not settled.
+    certain = True
+
+
+class CallerLeft(CallerGone):
+    """The caller has hung up on somebody to whom the call was bridged; how that went is known."""
+
+    def __init__(self, bridged: Bridged) -> None:
+        super().__init__()
+        self.bridged = bridged
+
 
 class HandedOver(CallerGone):
     """The call was transferred: the conversation is over, the call is not."""
+
+    certain = False
 
 
 class GaveUp(Exception):
@@ -78,7 +101,8 @@ class Digits:
     """How many digits a question wants, and how long it waits for them (seconds).
 
     `first_s` runs from the end of the prompt to the first digit, `next_s` from digit to digit:
-    two timers, so that the first digit stops the no-input timer.
+    two timers, so that the first digit stops the no-input timer. With `fresh`, digits pressed
+    before the prompt begins are thrown away: they cannot be an answer to what was not asked yet.
     """
 
     least: int = 1
@@ -87,6 +111,7 @@ class Digits:
     first_s: float = 7.0
     next_s: float = 4.0
     secret: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +147,12 @@ class Channel(Protocol):
     def play(self, prompt: Prompt) -> None:
         """Play a prompt to its end."""
 
+    def hear(self, prompt: Prompt, stop: bool) -> str:
+        """Play a prompt to its end, whatever is pressed; with `stop`, to the first key.
+
+        Returns that key; "" where there was none.
+        """
+
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and return the digits pressed, without the terminator; "" for none."""
 
@@ -133,6 +164,54 @@ class Channel(Protocol):
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call; returns when the switch has agreed."""
+
+    def record(self, prompt: Prompt, name: str, terms: Recording) -> Recorded | None:
+        """Play a prompt, then record what the caller says; None for (almost) nothing.
+
+        The recording is kept even if the caller hangs up in it.
+        """
+
+    def bridge(self, legs: Sequence[Leg], terms: Terms) -> Bridged:
+        """Call all legs at once and connect the caller with the first that answers, to its end.
+
+        A connection that was made for a worker which died is not made again: how it went is told
+        to the worker that comes to the same place.
+        """
+
+    def bridged_before(self) -> bool:
+        """Whether `bridge` would only tell, here and now, how a dead worker's connection went."""
+
+    def wait(
+        self, music: Sequence[str], seconds: float, keys: str, look: Callable[[], bool]
+    ) -> str:
+        """Play music until `look` says yes, a key of `keys` comes, or the time is over.
+
+        `look` is asked again and again, at least between two pieces. Returns the key, or "".
+        """
+
+    def watch(self, look: Callable[[], object] | None) -> None:
+        """Have `look` called about each second while the switch is at work; None: no more.
+
+        `look` may use `limit`, `connected`, `insert` and `interrupt`, nothing else of the channel.
+        """
+
+    def limit(self, seconds: int | None, farewell_s: int) -> bool:
+        """Move the end: who is bridged to the caller is hung up in so many whole seconds, and the
+        caller's own leg `farewell_s` later. The switch sees to it, whatever becomes of us.
+
+        None takes the end away. False where the switch could not be told.
+        """
+
+    def connected(self) -> Bridged | None:
+        """How the running `bridge` stands: with whom, since when; None: nobody is connected (yet),
+        or the switch could not be asked.
+        """
+
+    def insert(self, prompt: Prompt) -> bool:
+        """Play a prompt to the caller over whatever is heard now; False where that cannot be."""
+
+    def interrupt(self) -> bool:
+        """End what is played or asked now; False where that cannot be."""
 
 
 class Call:
@@ -169,6 +248,11 @@ class Call:
         """Say phrases: heard before the next question, or on their own where none follows."""
         self._said.extend(phrases)
 
+    @property
+    def unheard(self) -> tuple[Phrase, ...]:
+        """What has been said and not been heard yet: it will lead the next prompt."""
+        return tuple(self._said)
+
     def flush(self) -> None:
         """Play what has been said and not been heard yet."""
         if self._said:
@@ -185,6 +269,21 @@ class Call:
         played = self._prompt(phrases)
         self.journal.heard(played)
         self._ahead = self.channel.collect(played, Digits(first_s=AT_ONCE_S, next_s=AT_ONCE_S))
+
+    def hear_out(self, *phrases: Phrase) -> None:
+        """Play what has been said and these phrases to the end, whatever is pressed meanwhile."""
+        played = self._prompt(phrases)
+        self.journal.heard(played)
+        self.channel.hear(played, stop=False)
+
+    def interrupted(self, *phrases: Phrase) -> bool:
+        """Play phrases, now; a key ends them, answers nothing, and makes this true."""
+        played = self._prompt(phrases)
+        self.journal.heard(played)
+        key = self.channel.hear(played, stop=True)
+        if key:
+            self.journal.pressed(key)
+        return bool(key)
 
     def ask(
         self,
@@ -275,6 +374,82 @@ class Call:
         pressed = self.channel.collect(played, Digits(first_s=seconds, next_s=1.0))
         if pressed:
             self.journal.pressed(pressed)
+
+    def record(
+        self,
+        prompt: Phrase | Sequence[Phrase],
+        name: str,
+        *,
+        most_s: int = 120,
+        silence_s: int = 5,
+    ) -> Recorded | None:
+        """Ask for a message and record it as `name`, below the recordings folder.
+
+        None where (almost) nothing was said. Callers hang up when they have said their message:
+        the recording is then kept, and this ends in CallerGone. So what it belongs to is written
+        before, with its name.
+        """
+        recording_name(name)
+        played = self._prompt((prompt,) if isinstance(prompt, Phrase) else tuple(prompt))
+        self.journal.heard(played)
+        recorded = self.channel.record(played, name, Recording(most_s, silence_s))
+        seconds = round(recorded.seconds, 1) if recorded is not None else 0.0
+        self.journal.event("recorded", file=name, seconds=seconds)
+        return recorded
+
+    def bridge(self, legs: Sequence[Leg], terms: Terms) -> Bridged:
+        """Play what has been said, then connect the caller with the first leg that answers.
+
+        Returns when the two have parted, or nobody has answered. Ends in CallerLeft, a CallerGone
+        that knows how it went, where the caller has hung up. One visit of a state makes at most
+        one bridge: so a worker that takes over knows which one it was.
+        """
+        self.flush()
+        codes = [leg.code for leg in legs]
+        self.journal.event("calling", whom=codes, limit_s=terms.limit_s)
+        try:
+            bridged = self.channel.bridge(legs, terms)
+        except CallerLeft as left:
+            self._parted(left.bridged)
+            raise
+        self._parted(bridged)
+        return bridged
+
+    def _parted(self, bridged: Bridged) -> None:
+        self.journal.event(
+            "bridged", whom=bridged.code, cause=bridged.cause, seconds=round(bridged.seconds, 1)
+        )
+
+    def wait_for(
+        self,
+        until: Callable[[], T | None],
+        *,
+        most_s: float,
+        music: Sequence[str] = MUSIC,
+        keys: str = "",
+    ) -> T | str | None:
+        """Play what has been said, then music until `until` gives something, and return that.
+
+        A key of `keys` ends it too, and is returned. None when `most_s` seconds have passed.
+        `until` is asked each second where the switch can be told to stop the music, else after
+        each piece of it, and once more at the end. It raises nothing that the flow does not mean:
+        an error in it is one of the state.
+        """
+        self.flush()
+        found = until()
+        if found is not None or most_s <= 0:
+            return found
+
+        def look() -> bool:
+            nonlocal found
+            found = until()
+            return found is not None
+
+        key = self.channel.wait(music, most_s, keys, look)
+        if key:
+            self.journal.pressed(key)
+            return key
+        return found if found is not None else until()
 
     def transfer(self, destination: str, context: str) -> None:
         """Play what has been said, then hand the call over.

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import tomllib
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from billing.premium.guard_limits import Limits
 
 PREFIX = "CALLFLOWS_"
 CONFIG_FILE_VARIABLE = "CALLFLOWS_CONFIG"
@@ -71,6 +74,14 @@ def _timezone(value: str) -> str:
 def _extension(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,15}", value):
         raise ValueError("expected 1 to 15 digits")
+    return value
+
+
+def _guards(value: dict[str, int]) -> dict[str, int]:
+    known = [field.name for field in fields(Limits)]
+    wrong = sorted(set(value) - set(known))
+    if wrong:
+        raise ValueError(f"no such limit: {', '.join(wrong)}; there are {', '.join(known)}")
     return value
 
 
@@ -223,8 +234,11 @@ class Settings(BaseSettings):
         "Asia/Tehran", description="time zone of due dates"
     )
     language: Literal["fa", "ar", "ru", "en"] = Field("fa", description="default language")
-    services: Annotated[dict[Extension, Literal["bill"]], Field(min_length=1)] = Field(
-        {"2000": "bill"}, description="which flow serves which dialled number (JSON)"
+    services: Annotated[
+        dict[Extension, Literal["bill", "premium", "complaint", "owner"]], Field(min_length=1)
+    ] = Field(
+        {"2000": "bill"},
+        description="flow of each dialled number: bill, premium, complaint, owner (JSON)",
     )
     payment_fixed: Extension = Field("2000", description="payment system for fixed lines (A4)")
     payment_mobile: Extension = Field("9990", description="payment system for mobile lines (A4)")
@@ -233,6 +247,45 @@ class Settings(BaseSettings):
     care_context: Context = Field("care", description="dialplan context of the care line")
     app_android_url: HttpUrl = Field("https://example.com/app/android", description="app link")
     app_ios_url: HttpUrl = Field("https://example.com/app/ios", description="app link")
+
+    # premium-rate lines
+    premium_owner_number: Extension = Field(
+        "2021", description="number that lines' owners dial: credit, PIN, approvals"
+    )
+    premium_complaints_number: Extension = Field(
+        "2020", description="number for complaints about charges, as callers are told it (D12)"
+    )
+    premium_calendar: Literal["persian", "gregorian"] = Field(
+        "persian", description="calendar of the months of premium credit and settlement"
+    )
+    premium_longest_call_s: Annotated[int, Field(ge=60, le=86_400)] = Field(
+        7200, description="longest charged use of a premium service, seconds"
+    )
+    premium_slice_s: Annotated[int, Field(ge=30, le=86_400)] = Field(
+        120, description="credit is reserved ahead for so many seconds of a running call"
+    )
+    premium_cdr_tolerance_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        2.0, description="charged seconds over the call record's; more waits for a person"
+    )
+    premium_cdr_wait_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60.0, description="how long a charge waits for the call's record before it is posted"
+    )
+    premium_warning_s: Annotated[int, Field(ge=5, le=600)] = Field(
+        30, description="how long before the end of the credit the caller is told, seconds"
+    )
+    premium_guards: Annotated[dict[str, Annotated[int, Field(ge=0)]], AfterValidator(_guards)] = (
+        Field(
+            {}, description='fraud guards\' limits that differ, {"line_calls": 50}; 0: none (JSON)'
+        )
+    )
+
+    premium_crm_hosts: tuple[str, ...] = Field(
+        (),
+        description="providers' CRM hosts that may be internal, or without TLS (JSON list)",
+    )
+    premium_crm_ca_file: FilePath | None = Field(
+        None, description="certificates of providers' CRM to trust, not the system's"
+    )
 
     # how callers are asked
     first_digit_s: Seconds = Field(7.0, description="wait for the first key, seconds")
@@ -303,15 +356,69 @@ class Settings(BaseSettings):
         12, description="tries of a job (over some hours) before it is in the failed list"
     )
 
+    # premium-rate lines
+    recordings_dir: Path = Field(
+        default_factory=lambda known: Path(known.get("sounds_dir", "var/sounds")) / "recordings",
+        description="folder of callers' recordings, on the switch; default: in sounds_dir",
+    )
+    premium_dial_string: Annotated[str, AfterValidator(_dial_string)] = Field(
+        "sofia/gateway/carrier/{national}",
+        description="how consultants are called: {e164} (digits, no +) or {national}",
+    )
+    premium_caller_id: Extension | Literal[""] = Field(
+        "", description="number shown to consultants; default: the caller's"
+    )
+    premium_ring_s: Annotated[int, Field(ge=5, le=120)] = Field(
+        25, description="how long a consultant's telephone rings, seconds"
+    )
+    premium_accept_key: Annotated[str, Field(pattern=r"^[0-9]?$")] = Field(
+        "1", description="key with which a consultant takes a call; empty: whoever answers takes it"
+    )
+    premium_queue_s: Annotated[int, Field(ge=0, le=7200)] = Field(
+        900, description="how long a caller waits for a consultant at most, seconds"
+    )
+
     keep_days: Annotated[int, Field(ge=1)] = Field(
         90,
         description="days until destinations of messages and texts of call records are forgotten",
+    )
+
+    # premium-rate lines
+    premium_approval_ceiling: Annotated[int, Field(ge=1, le=10**12)] = Field(
+        500_000, description="rials that an owner approves who says nothing else"
+    )
+    premium_approval_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        90, description="for how long an approval holds, likewise"
+    )
+    premium_approval_hours: Annotated[int, Field(ge=1, le=720)] = Field(
+        24, description="for how long owners may answer a request"
+    )
+    premium_approval_wait_s: Seconds = Field(
+        180.0, description="how long a caller waits for the owner's answer, seconds"
+    )
+    premium_approval_call_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        60, description="owners who have not answered are called after so long; 0: never"
+    )
+    premium_approval_number: Extension = Field(
+        "2022", description="extension of those calls, in announce_context"
+    )
+    premium_first_credit: Annotated[int, Field(ge=0, le=10**12)] = Field(
+        500_000, description="most monthly credit of a line that has paid no bill yet, rials"
+    )
+    premium_most_credit: Annotated[int, Field(ge=0, le=10**12)] = Field(
+        5_000_000, description="most monthly credit of a line that pays in time, rials"
+    )
+    premium_credit_bills: Annotated[int, Field(ge=1, le=99)] = Field(
+        6, description="bills paid in time that it takes for the most credit"
     )
 
     # who may speak to us (generated into state_dir/secrets/ where empty)
     payment_key: Key | None = Field(None, description="HMAC key of POST /payments")
     sms_inbound_key: Key | None = Field(None, description="HMAC key of POST /sms/inbound")
     link_key: Key | None = Field(None, description="HMAC key of the links in SMS")
+    premium_crm_key: Key | None = Field(
+        None, description="of it are made the keys that sign what providers' CRM are asked"
+    )
     cdr_password: Key | None = Field(
         None, description="password of POST /cdr (user: callflows), also in mod_json_cdr's `cred`"
     )
@@ -340,10 +447,14 @@ class Settings(BaseSettings):
         if "{to}" not in template or "{text}" not in template:
             key = "sms_http_json" if self.sms_http_json else "sms_http_form"
             raise ValueError(f"{key}: must hold {{to}} and {{text}}")
+        if self.premium_first_credit > self.premium_most_credit:
+            raise ValueError("premium_first_credit: not more than premium_most_credit")
         if self.mail_gateway == "smtp" and not self.smtp_host:
             raise ValueError("smtp_host: needed where mail_gateway is smtp")
         if (self.smtp_user is None) != (self.smtp_password is None):
             raise ValueError("smtp_password: smtp_user and smtp_password go together")
+        if self.premium_slice_s > self.premium_longest_call_s:
+            raise ValueError("premium_slice_s: not more than premium_longest_call_s")
         host = self.dashboard_listen.rpartition(":")[0].strip("[]")
         if self.dashboard_password is None and not _is_loopback(host):
             raise ValueError("dashboard_password: needed where others can reach dashboard_listen")

@@ -12,15 +12,23 @@ second time by another worker sends nothing twice.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
+from urllib.parse import unquote
 
 from callflows.call import Call, GaveUp
 
 PREFIX = "callflows_"
 # Made once: json.dumps with options makes one at each transition.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+# What a switch takes away from a variable's value, or expands in it; % because it marks the others.
+_UNSAFE = re.compile(r"[%\\'|$~]")
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _percent(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02X}"
 
 
 class State(Protocol):
@@ -86,12 +94,15 @@ class Flow:
         return None
 
     def encoded_context(self) -> str:
-        """The context as JSON; encoded again only when it has changed.
+        """The context as JSON, percent-encoded where a channel variable would not keep it.
+
+        Encoded again only when it has changed.
 
         Values are replaced, never changed in place: else a change would not be seen.
         """
         if self.context != self._encoded[0]:
-            self._encoded = (dict(self.context), _ENCODER.encode(self.context))
+            plain = _ENCODER.encode(self.context)
+            self._encoded = (dict(self.context), _UNSAFE.sub(_percent, plain))
         return self._encoded[1]
 
     def restart(self) -> None:
@@ -124,6 +135,13 @@ class Flow:
         call.transfer(destination, context)
         return failed
 
+    def over(self, call: Call) -> None:
+        """The call is over for good, whoever has ended it: settle what is still open.
+
+        Not called where the worker dies, nor where the call may go on with another one. Speaks to
+        nobody.
+        """
+
     def gave_up(self, call: Call, why: GaveUp) -> State | None:
         """The caller did not answer a question: the state to go on with."""
         raise why
@@ -151,7 +169,7 @@ def restore(flow: Flow, call: Call, variables: Mapping[str, str]) -> State:
     """
     try:
         flow.visits = int(variables[f"{PREFIX}visits"])
-        context = json.loads(variables[f"{PREFIX}context"])
+        context = json.loads(unquote(variables[f"{PREFIX}context"]))
         if not isinstance(context, dict):
             raise ValueError("context is not an object")
         found = flow.at(variables[f"{PREFIX}state"])

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any, Literal
 
 from billing.journal import Step
-from sounds import Phrase
+from sounds import Phrase, Recording
 
 if TYPE_CHECKING:
     from callflows.call import Prompt
@@ -24,6 +25,7 @@ MASK = "•"
 # Steps of one worker's share of a call; far more than a caller can make.
 STEPS_A_LEG = 100_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME = re.compile(r"\d\d:\d\d")
 
 
 @dataclass(slots=True)
@@ -49,11 +51,7 @@ class Journal:
 
     def heard(self, prompt: Prompt) -> None:
         """A prompt begins to play."""
-        phrases = [
-            [phrase.key, phrase.language or prompt.language, _plain(phrase.slots)]
-            for phrase in prompt.phrases
-        ]
-        self._add("heard", {"phrases": phrases})
+        self._add("heard", {"phrases": told(prompt)})
 
     def pressed(self, digits: str, *, secret: bool = False) -> None:
         """Digits came; secret ones leave only their count."""
@@ -69,7 +67,7 @@ class Journal:
             self.methods.append(method)
         self.event("chose", method=method)
 
-    def event(self, name: str, **facts: Any) -> None:
+    def event(self, name: str, /, **facts: Any) -> None:
         """Something else worth knowing: a promise made, a transfer, a hangup."""
         self._add("event", {"event": name, **facts})
 
@@ -82,21 +80,38 @@ class Journal:
         self.steps.append(Step(seq, at_ms, self.state, kind, data))
 
 
+def told(prompt: Prompt) -> list[list[Any]]:
+    """What a prompt says, as a "heard" step has it: [phrase key, language, slots] each."""
+    return [
+        [phrase.key, phrase.language or prompt.language, _plain(phrase.slots)]
+        for phrase in prompt.phrases
+    ]
+
+
 def phrase_of(key: str, language: str, slots: dict[str, Any]) -> Phrase:
     """The phrase that a "heard" step tells of, to make its sentence from the catalogue again."""
-    restored = {
-        name: date.fromisoformat(value) if _is_date(value) else value
-        for name, value in slots.items()
-    }
-    return Phrase(key, **restored).spoken_in(language)
+    return Phrase(key, **{name: _restored(value) for name, value in slots.items()}).spoken_in(
+        language
+    )
 
 
-def _is_date(value: object) -> bool:
-    return isinstance(value, str) and _DATE.fullmatch(value) is not None
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Recording.restored(value)
+    if not isinstance(value, str):
+        return value
+    if _DATE.fullmatch(value):
+        return date.fromisoformat(value)
+    return time_of_day.fromisoformat(value) if _TIME.fullmatch(value) else value
 
 
 def _plain(slots: Any) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in slots.items()
-    }
+    return {name: _plain_value(value) for name, value in slots.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, time_of_day):
+        return value.isoformat(timespec="minutes")
+    return value.plain() if isinstance(value, Recording) else value

@@ -27,32 +27,44 @@ def run(flow: Flow, call: Call, start: State | None = None, *, watch: Watch = _u
     "trouble". An error of ours is logged and goes to the flow's own words for it: the caller hears
     a sentence, whatever broke. A second error in a row ends the call.
     """
-    current = start or flow.at(flow.initial)
-    failed = False
     try:
-        while True:
-            call.journal.enter(current.__name__)
-            call.channel.keep(place_of(flow, current.__name__, call.language))
-            entered = time.monotonic()
-            try:
-                following = current(call)
-            except GaveUp as why:
-                call.journal.event("gave_up", reason=why.reason, question=why.phrase)
-                following = flow.gave_up(call, why)
-            except Exception as error:
-                known = isinstance(error, Unavailable)
-                log.error("state %s.%s failed", flow.name, current.__name__, exc_info=not known)
-                call.journal.event("trouble", error=type(error).__name__)
-                following = None if failed else flow.trouble(call)
-                failed = True
-            finally:
-                watch(flow.name, current.__name__, time.monotonic() - entered)
-            if following is None:
-                call.hangup()
-                return "trouble" if failed else "completed"
-            flow.visits += 1
-            current = following
+        outcome = _converse(flow, call, start, watch)
     except HandedOver:
         return "transferred"
-    except CallerGone:
-        return "caller_gone"
+    except CallerGone as end:
+        if not end.certain:
+            return "caller_gone"
+        outcome = "caller_gone"
+    try:
+        flow.over(call)
+    except Exception as error:
+        log.error("flow %s: not settled", flow.name, exc_info=not isinstance(error, Unavailable))
+        call.journal.event("not_settled", error=type(error).__name__)
+    return outcome
+
+
+def _converse(flow: Flow, call: Call, start: State | None, watch: Watch) -> str:
+    current = start or flow.at(flow.initial)
+    failed = False
+    while True:
+        call.journal.enter(current.__name__)
+        call.channel.keep(place_of(flow, current.__name__, call.language))
+        entered = time.monotonic()
+        try:
+            following = current(call)
+        except GaveUp as why:
+            call.journal.event("gave_up", reason=why.reason, question=why.phrase)
+            following = flow.gave_up(call, why)
+        except Exception as error:
+            known = isinstance(error, Unavailable)
+            log.error("state %s.%s failed", flow.name, current.__name__, exc_info=not known)
+            call.journal.event("trouble", error=type(error).__name__)
+            following = None if failed else flow.trouble(call)
+            failed = True
+        finally:
+            watch(flow.name, current.__name__, time.monotonic() - entered)
+        if following is None:
+            call.hangup()
+            return "trouble" if failed else "completed"
+        flow.visits += 1
+        current = following

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from billing.announcing import Announcements
 from billing.clock import Clock
 from billing.desk import Desk
+
+if TYPE_CHECKING:
+    from callflows.premium.desk import Premium
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Services:
     pen_and_paper_s: float = 20.0
     # The campaigns' side of announcing calls, where this process serves any.
     announcements: Announcements | None = None
+    # Premium-rate lines, where this process serves any.
+    premium: Premium | None = None
     # Called after something was ordered: whoever carries it out need not wait for its next look.
     nudge: Callable[[], None] = lambda: None
 

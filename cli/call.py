@@ -11,7 +11,7 @@ import click
 from callflows.config import LANGUAGES
 from cli.main import settings_of
 
-ANSWER = re.compile(r"[0-9*#]{0,40}|hangup")
+ANSWER = re.compile(r"[0-9*#]{0,40}|hangup|named")
 
 
 def answers_of(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
@@ -20,7 +20,7 @@ def answers_of(ctx: click.Context, param: click.Parameter, value: str) -> list[s
     for place, answer in enumerate(answers, start=1):
         if not ANSWER.fullmatch(answer):
             raise click.BadParameter(
-                f"answer {place} is {answer!r}; expected digits, * and #, nothing, or hangup"
+                f"answer {place} is {answer!r}; expected digits, * and #, nothing, named, or hangup"
             )
     return answers
 
@@ -33,7 +33,8 @@ def answers_of(ctx: click.Context, param: click.Parameter, value: str) -> list[s
     default="",
     callback=answers_of,
     help="What is pressed at each question, in order, with commas between; nothing between two "
-    "commas lets a question pass unanswered, `hangup` hangs up.",
+    "commas lets a question pass unanswered, `hangup` hangs up, `named` presses the digit that was "
+    "named last.",
 )
 @click.option("--language", type=click.Choice(LANGUAGES), help="Language set by the dialplan.")
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
@@ -43,7 +44,7 @@ def answers_of(ctx: click.Context, param: click.Parameter, value: str) -> list[s
     type=click.FloatRange(0.1, 1000),
     default=50.0,
     show_default=True,
-    help="How much faster than real time the call plays.",
+    help="How much faster than real time the call plays; charged time is real, so use 1 for that.",
 )
 def command(
     number: str,
@@ -66,6 +67,7 @@ def command(
       callflows call 2000 --from 02188776655 --keys "2,09121234567#,1,3"
       callflows call 2000 --keys "4,02188776655#,1" --json
       callflows call 2000 --from 09123456789 --keys 2,hangup --language ar
+      callflows call 9091234567 --from 02188776655 --keys named,1
     """
     settings = settings_of()
     from cli import embedded

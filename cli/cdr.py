@@ -38,7 +38,13 @@ def take_in(folder: Path, remove: bool) -> None:
     """
     parts = Parts(settings_of())
     try:
-        result = cdr_spool.take_in(parts.database, folder, parts.clock.now(), remove=remove)
+        result = cdr_spool.take_in(
+            parts.database,
+            folder,
+            parts.clock.now(),
+            remove=remove,
+            tolerance=parts.charge_tolerance,
+        )
     except OSError as error:
         raise click.ClickException(
             f"{error.filename or folder}: {error.strerror}\n"

@@ -17,12 +17,16 @@ from urllib.parse import urlsplit
 import requests
 from redis.exceptions import RedisError
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from billing.calendars import Calendars, InvalidCalendar, YearNotCovered
+from billing.clock import SystemClock
 from billing.database import Database
-from billing.errors import Unavailable
+from billing.errors import BillingError, Unavailable
+from billing.premium.supervision import Supervision
 from callflows.config import CONFIG_FILE_VARIABLE, LANGUAGES, ConfigError, Settings
 from cli.findings import Finding, failed, passed, skipped
+from cli.service_sounds import heard, missing
 from jobs.redis_client import connect
 from sounds import Catalogue
 from sounds.build import check
@@ -54,6 +58,7 @@ class HouseChecks:
         yield self._recordings()
         yield self._calendars()
         yield self._database()
+        yield self._services()
         yield self._redis()
         yield self._worker()
         yield self._pages()
@@ -217,6 +222,32 @@ class HouseChecks:
                     "Synchronise both machines' clocks (chrony, systemd-timesyncd).",
                 )
         return passed("database", f"{kind}, schema {current}")
+
+    def _services(self) -> Finding:
+        name = "services' recordings"
+        url = self._settings.database_url
+        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+            return skipped(name, "there is no database yet")
+        settings = self._settings
+        database = Database(url, deadline=TIMEOUT_S)
+        try:
+            supervision = Supervision(database, SystemClock(), settings.zone)
+            absent = [
+                each
+                for version, found in heard(supervision, settings)
+                for each in missing(Path(settings.sounds_dir), found, version)
+            ]
+        except (BillingError, SQLAlchemyError):
+            return skipped(name, "the database cannot be read")
+        finally:
+            database.close()
+        if absent:
+            return failed(
+                name,
+                f"{len(absent)} missing in {settings.sounds_dir} (such as {absent[0]})",
+                "`callflows service sounds` builds them (docs/services.md).",
+            )
+        return passed(name, f"whole in {settings.sounds_dir}")
 
     def _redis(self) -> Finding:
         remedy = (

@@ -69,7 +69,8 @@ def command(speed: float) -> None:
     """Start all parts, place forty calls, settle the bills in all five ways.
 
     A fixed and a mobile line in each of four languages call the payment number once for each way
-    to pay; each call is told as it happens. Left in var/demo/: the SMSs, the e-mails with the bill
+    to pay; each call is told as it happens. Two more call a premium-rate service: one accepts its
+    price, the other does not. Left in var/demo/: the SMSs, the e-mails with the bill
     images, the images, a summary. Exit code 0 if everything came out as it should.
 
     \b
@@ -85,6 +86,7 @@ def command(speed: float) -> None:
     # The recordings are those that everybody here uses; all else is the demo's own.
     os.environ.update(_environment(settings_of().sounds_dir))
 
+    from cli import demo_premium
     from cli.parts import Parts
     from cli.run import Supervisor
 
@@ -107,6 +109,9 @@ def command(speed: float) -> None:
         supervisor.start()
         supervisor.wait_until_ready()
         _place_calls(parts, lines, speed, tally)
+        number = demo_premium.publish(parts)
+        callers = [line.number for line in lines if line.language in ("fa", "en")]
+        tally.wrong += demo_premium.place_calls(parts, number, callers[::2])
         _drain(parts, tally)
     _leave(parts, tally)
     _summary(parts, tally, time.monotonic() - began)
@@ -127,6 +132,8 @@ def _environment(sounds_dir: Path) -> dict[str, str]:
         "public_url": f"http://{web}",
         "sms_per_destination_hour": "20",
         "sms_per_destination_day": "20",
+        # No call record comes from the embedded switch: nothing to wait for.
+        "premium_cdr_wait_s": "0",
         "log_format": "json",
     }
     return {f"{PREFIX}{name.upper()}": value for name, value in given.items()}

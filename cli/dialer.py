@@ -14,8 +14,10 @@ import gevent
 from billing import campaigns
 from billing.dialling import Dialling
 from billing.errors import Unavailable
+from billing.premium.approval_calls import ApprovalCalls
 from cli import metrics as metrics_port
 from cli.parts import Parts
+from esl_worker.approval_calls import ApprovalCaller
 from esl_worker.control_originator import ControlOriginator
 from esl_worker.dialer import Dialer, Timing
 from esl_worker.metrics import CampaignMetrics
@@ -51,14 +53,30 @@ def make_dialer(parts: Parts) -> Dialer:
     return dialer
 
 
+def make_approval_caller(parts: Parts) -> ApprovalCaller:
+    """Calls lines' owners about requests that wait for their answer; not started."""
+    settings = parts.settings
+    then = f"{settings.premium_approval_number} XML {settings.announce_context}"
+    originators = [
+        ControlOriginator(control, settings.dial_string, then) for control in parts.switches
+    ]
+    calls = ApprovalCalls(parts.database, parts.clock, settings.zone)
+    caller_id = settings.premium_owner_number
+    return ApprovalCaller(calls, originators, parts.clock, caller_id=caller_id)
+
+
 def run_dialer(parts: Parts, ready: Callable[[str], None]) -> None:
     """Dial until SIGTERM or SIGINT, then wait for ringing telephones. The process is patched."""
     dialer = make_dialer(parts)
+    owners = make_approval_caller(parts)
     metrics_port.serve_in_greenlet(parts.settings, "dialer", parts.registry)
     parts.switches.start()
+    calling = gevent.spawn(owners.run)
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, dialer.stop)
     ready(f"dialer calls over {', '.join(parts.settings.control_addresses)}")
     dialer.run()
+    owners.stop()
     dialer.drain(DRAIN_S)
+    calling.join(DRAIN_S)
     parts.switches.stop()

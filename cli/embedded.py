@@ -14,6 +14,7 @@ from cli.run import answers
 from cli.worker import make_server
 from esl_worker.switch.clock import Clock
 from esl_worker.switch.dialplan import service_dialplan
+from esl_worker.switch.subscribers import Everybody
 from esl_worker.switch.switch import Switch
 from sounds import Phrase
 from sounds.build import check
@@ -48,7 +49,13 @@ def switch(parts: Parts, speed: float) -> Iterator[Switch]:
             payment_numbers=[settings.payment_fixed, settings.payment_mobile],
             care=settings.care_context,
         )
-        yield Switch(dialplan, sounds_dir, Clock(speed))
+        yield Switch(
+            dialplan,
+            sounds_dir,
+            Clock(speed),
+            subscribers=Everybody(),
+            recordings_dir=Path(settings.recordings_dir).resolve(),
+        )
     finally:
         if server is not None and journals is not None:
             server.drain(10.0)

@@ -18,11 +18,17 @@ from billing.clock import SystemClock
 from billing.database import Database
 from billing.desk import Desk
 from billing.errors import Unavailable
+from billing.grouped import GroupedDatabase
 from billing.limits import Limits
 from billing.links import Links
+from billing.premium.answers import Answers
+from billing.premium.history import Histories
 from callflows.call import Timers
 from callflows.config import ConfigError, Settings
 from callflows.services import Numbers, Services
+from callflows.trees.ports import TreeServices
+from cli.premium_parts import InThread, PremiumParts
+from gateways.crm import Crm
 from gateways.http_sms import HttpSms
 from gateways.mail import MailGateway, SandboxMail
 from gateways.sms import SandboxSms, SmsGateway
@@ -31,7 +37,7 @@ from jobs.cdr_spool import CdrSpool
 from jobs.daily_report import DailyReport
 from jobs.nudge import Nudger
 from jobs.retention import Retention
-from sounds import Catalogue, load_catalogue
+from sounds import Catalogue, Library, load_catalogue
 
 if TYPE_CHECKING:
     from esl_worker.switches import Switches
@@ -61,6 +67,8 @@ class Parts:
         os.umask(0o077)
         self.settings = settings
         self.clock = SystemClock()
+        # Does long computations beside the calls, in a process that serves any.
+        self.in_thread: InThread | None = None
         self._migrated = migrated
         self._aside = aside
 
@@ -70,7 +78,7 @@ class Parts:
         url = self.settings.database_url
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        database = Database(url, deadline=self.settings.resend_limit_s, aside=self._aside)
+        database = GroupedDatabase(url, deadline=self.settings.resend_limit_s, aside=self._aside)
         if self._migrated:
             return database
         try:
@@ -89,10 +97,10 @@ class Parts:
         return Links(secret, lifetime=timedelta(hours=self.settings.link_hours))
 
     @cached_property
-    def desk(self) -> Desk:
-        """Billing, as conversations and pages see it."""
+    def limits(self) -> Limits:
+        """The limits on messages."""
         settings = self.settings
-        limits = Limits(
+        return Limits(
             caller_per_day=settings.sms_per_caller_day,
             anonymous_per_day=settings.sms_anonymous_day,
             destination_per_day=settings.sms_per_destination_day,
@@ -100,12 +108,26 @@ class Parts:
             total_per_day=settings.sms_per_day,
             timezone=settings.timezone,
         )
-        return Desk(self.database, self.clock, limits=limits, links=self.links)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Billing, as conversations and pages see it."""
+        return Desk(self.database, self.clock, limits=self.limits, links=self.links)
+
+    @cached_property
+    def premium(self) -> PremiumParts:
+        """Premium-rate lines."""
+        return PremiumParts(self, self.limits)
 
     @cached_property
     def catalogue(self) -> Catalogue:
         """The phrases in four languages."""
-        return load_catalogue()
+        return load_catalogue().with_library(self.library)
+
+    @cached_property
+    def library(self) -> Library:
+        """The recordings of services and callers: lengths and texts."""
+        return Library(Path(self.settings.sounds_dir).resolve())
 
     @cached_property
     def services(self) -> Services:
@@ -125,6 +147,7 @@ class Parts:
             timezone=settings.zone,
             pen_and_paper_s=settings.pen_and_paper_s,
             announcements=Announcements(self.database, self.clock),
+            premium=self.premium.desk(self.in_thread),
             nudge=self.nudge,
         )
 
@@ -228,13 +251,55 @@ class Parts:
     @cached_property
     def cdr_spool(self) -> CdrSpool:
         """Takes in the switch's disk spool of call records, where one is configured."""
-        return CdrSpool(self.database, self.clock, self.settings.cdr_spool_dir)
+        return CdrSpool(
+            self.database, self.clock, self.settings.cdr_spool_dir, self.charge_tolerance
+        )
+
+    @property
+    def charge_tolerance(self) -> timedelta:
+        """How much a premium charge may differ from the call's record."""
+        return timedelta(seconds=self.settings.premium_cdr_tolerance_s)
+
+    @cached_property
+    def crm(self) -> Crm:
+        """Providers' CRM, which menu trees ask."""
+        settings = self.settings
+        ca_file = settings.premium_crm_ca_file
+        return Crm(
+            self._crm_secret,
+            private=settings.premium_crm_hosts,
+            ca_file=None if ca_file is None else str(ca_file),
+        )
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Earlier calls to a provider, for its CRM and its consultants."""
+        return Histories(self.database, self._crm_secret)
+
+    @cached_property
+    def trees(self) -> TreeServices:
+        """What menu trees use."""
+        return TreeServices(
+            answers=Answers(self.database, self.clock),
+            crm=self.crm,
+            histories=self.histories,
+            catalogue=self.catalogue,
+            library=self.library,
+            clock=self.clock,
+            zone=self.settings.zone,
+            region=self.settings.region,
+        )
+
+    @property
+    def _crm_secret(self) -> bytes:
+        return self.settings.secret("premium_crm_key").partition(",")[0].strip().encode()
 
     def chores(self) -> None:
         """What the relay sees to between its looks."""
         self.daily_report.ask()
         self.retention.ask()
         self.cdr_spool.look()
+        self.premium.look()
 
     @cached_property
     def registry(self) -> CollectorRegistry:

@@ -45,7 +45,16 @@ def web(settings: Settings) -> None:
         nudge=parts.nudge,
         payment_keys=keys_of(settings, "payment_key"),
         sms_keys=keys_of(settings, "sms_inbound_key"),
-        cdr=CdrIntake(parts.database, parts.clock, keys_of(settings, "cdr_password"), measured.cdr),
+        owner_sms=parts.premium.owner.sms,
+        approvals=parts.premium.owner.approvals,
+        timezone=settings.timezone,
+        cdr=CdrIntake(
+            parts.database,
+            parts.clock,
+            keys_of(settings, "cdr_password"),
+            measured.cdr,
+            parts.charge_tolerance,
+        ),
         metrics=measured,
         language=settings.language,
         # Whoever can answer an SMS here is believed to be its receiver: only where all is play.
@@ -118,6 +127,9 @@ def jobs(settings: Settings, queues: Sequence[str]) -> None:
         handlers={
             **messages.handlers(),
             **postings.handlers(),
+            **parts.premium.owner.messages.handlers(),
+            **parts.premium.charge_postings.handlers(),
+            **parts.premium.charge_messages.handlers(),
             **parts.daily_report.handlers(),
             **parts.retention.handlers(),
         },

@@ -17,20 +17,29 @@ from billing.journal import Journal
 from callflows.announce_flow import AnnounceFlow
 from callflows.bill_flow import BillFlow
 from callflows.config import LANGUAGES, ConfigError, Settings
+from callflows.premium.approval_call import ApprovalCallFlow
+from callflows.premium.complaint_flow import ComplaintFlow
+from callflows.premium.owner_flow import OwnerFlow
+from callflows.premium.premium_flow import PremiumFlow
 from cli import metrics as metrics_port
 from cli.parts import Parts, address
+from cli.premium_parts import PREFIXES
 from cli.worker_state import WorkerState
 from esl_worker import crew
+from esl_worker.connecting import Means
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
 from esl_worker.metrics import WorkerMetrics
 from esl_worker.server import Siblings, WorkerServer
-from esl_worker.worker import Worker
+from esl_worker.worker import FlowMaker, Worker
 from sounds import load_catalogue
 
 log = logging.getLogger(__name__)
 
-FLOWS = {BillFlow.name: BillFlow, AnnounceFlow.name: AnnounceFlow}
+FLOWS: dict[str, FlowMaker] = {
+    flow.name: flow
+    for flow in (BillFlow, AnnounceFlow, PremiumFlow, OwnerFlow, ApprovalCallFlow, ComplaintFlow)
+}
 # Folder of the journals' spools, in state_dir: shared by all workers of the machine.
 JOURNALS = "journals"
 # Says by its exit code whether a reload would succeed.
@@ -49,19 +58,34 @@ def make_server(
     its own at `worker_listen`; `siblings` are the other processes that share it.
     """
     settings = parts.settings
+    # A PIN takes long to check, by design: other calls must not wait for it.
+    parts.in_thread = lambda work: gevent.get_hub().threadpool.spawn(work).get()
     journals = JournalWriter(Journal(parts.database), spool_dir=settings.state_dir / JOURNALS)
     metrics = WorkerMetrics(parts.registry)
     worker = Worker(
         parts.services,
         FLOWS,
-        {settings.announce_number: AnnounceFlow.name, **settings.services},
+        {
+            settings.announce_number: AnnounceFlow.name,
+            settings.premium_approval_number: ApprovalCallFlow.name,
+            settings.premium_owner_number: OwnerFlow.name,
+            settings.premium_complaints_number: ComplaintFlow.name,
+            **settings.services,
+        },
         parts.catalogue,
         Path(settings.sounds_dir).resolve(),
         journals,
+        prefixes=dict.fromkeys(PREFIXES, PremiumFlow.name),
         language=settings.language,
         timers=parts.timers,
         live=live,
         metrics=metrics,
+        means=Means(
+            recordings_dir=Path(settings.recordings_dir).resolve(),
+            dial_string=settings.premium_dial_string,
+            control_of=parts.switches.of,
+            caller_id=settings.premium_caller_id,
+        ),
     )
     server = WorkerServer(
         address(settings.worker_listen) if listener is None else listener,

@@ -35,11 +35,14 @@ from sounds.catalogue import MAX_RECORDINGS
 
 RESULT = f"{PREFIX}digits"
 PHRASES = f"{PREFIX}phrases"
+# Keeps the keys out of the switch's events while it is true.
+SENSITIVE = "sensitive_dtmf"
 # file_string:// takes 128 files. Longer prompts are played in parts, each of whole phrases,
 # because the collecting application waits at least a second after each (measured, whatever it is
 # told): as a pause between two sentences that sounds right, between two digits it would not.
 PIECES = MAX_RECORDINGS
 _NO_WAIT_MS = 1
+_TERMINATORS = "playback_terminators"
 # FreeSWITCH ends its own timers; this only guards against a switch that has vanished without a
 # word. Longer than any prompt and its waiting times together.
 REPLY_TIMEOUT_S = 900.0
@@ -76,8 +79,10 @@ class FreeSwitchChannel:
         "caller",
         "dialled",
         "id",
+        "look_s",
         "typed",
         "typed_for",
+        "watcher",
     )
 
     def __init__(
@@ -106,6 +111,9 @@ class FreeSwitchChannel:
         # What was collected for a worker that died, and the phrase that asked for it: the answer
         # to that question, if the worker that takes over comes to it first.
         self.typed = ""
+        # Is called each so many seconds while the switch is at work.
+        self.watcher: Callable[[], object] | None = None
+        self.look_s = 1.0
         self.typed_for = ""
 
     def keep(self, place: Mapping[str, str]) -> None:
@@ -120,23 +128,41 @@ class FreeSwitchChannel:
             commands.append(execute_command("playback", self._files(part)))
         self._exchange(commands)
 
+    def hear(self, prompt: Prompt, stop: bool) -> str:
+        """See `Channel.hear`. The switch's own habit is that a star ends a playback."""
+        key = ""
+        for part in self._parts(prompt):
+            *_, used, _ = self._exchange(
+                [
+                    *self._lead(part.keys),
+                    execute_command("set", f"{_TERMINATORS}={'any' if stop else 'none'}"),
+                    execute_command("playback", self._files(part)),
+                    getvar_command("playback_terminator_used"),
+                    execute_command("unset", _TERMINATORS),
+                ]
+            )
+            key = variable_of(used) or ""
+            if key:
+                break
+        return key
+
     def collect(self, prompt: Prompt, digits: Digits) -> str:
         """Play a prompt and collect digits once; "" where none came."""
         typed, self.typed = self.typed, ""
         # Something may have happened meanwhile, so that another question comes: its answer is not
         # what was pressed at the old one.
         if typed and self.typed_for in prompt.keys:
-            return self._finish(typed, digits)
-        first = []
-        if digits.secret:
-            first.append(execute_command("set", "sensitive_dtmf=true"))
+            if digits.secret:
+                self._exchange([self._forget()])
+            return typed
+        first = [execute_command("flush_dtmf", "")] if digits.fresh else []
         *leading, last = self._parts(prompt)
         for part in leading:
             pressed = self._ask(first, part, digits, _NO_WAIT_MS)
             if pressed:
-                return self._finish(pressed, digits)
+                return pressed
             first = []
-        return self._finish(self._ask(first, last, digits, round(digits.first_s * 1000)), digits)
+        return self._ask(first, last, digits, round(digits.first_s * 1000))
 
     def variable(self, name: str) -> str | None:
         """A variable of the call, up to 512 bytes of it; None when it is not set."""
@@ -200,7 +226,13 @@ class FreeSwitchChannel:
         return f"file_string://{prefix}" + f"!{prefix}".join(part.names)
 
     def _ask(self, first: list[Command], part: _Part, digits: Digits, first_ms: int) -> str:
-        """Play a part and collect digits once, after the commands `first`."""
+        """Play a part and collect digits once, after the commands `first`.
+
+        A secret is taken off the channel by the same write: neither a caller who hangs up next nor
+        a worker that dies leaves it there, and no later event has it. The event that the asking
+        application ends with still does (measured); it goes to control connections only, whose
+        password is as good as the switch's own.
+        """
         commands = [
             *self._lead(part.keys),
             *first,
@@ -212,14 +244,25 @@ class FreeSwitchChannel:
             ),
             getvar_command(RESULT),
         ]
-        return variable_of(self._exchange(commands)[-1]) or ""
+        if not digits.secret:
+            return variable_of(self._exchange(commands)[-1]) or ""
+        sensitive = setvars_command(self.id, {SENSITIVE: "true"})
+        replies = self._exchange([sensitive, *commands, self._forget()])
+        return variable_of(replies[-2]) or ""
+
+    def _forget(self) -> Command:
+        """Takes what was keyed in off the channel; keys show in events again."""
+        # What holds a key that is no digit, * or # (A to D) is another variable's.
+        return setvars_command(self.id, {RESULT: "", f"{RESULT}_invalid": "", SENSITIVE: "false"})
 
     def _exchange(self, commands: list[Command], timeout_s: float = REPLY_TIMEOUT_S) -> list[Reply]:
         """Send commands and wait for their answers; what a step took us is measured."""
         if self._told_at is not None:
             self._metrics.step(time.monotonic() - self._told_at)
         try:
-            replies = self._session.exchange(commands, timeout_s=timeout_s)
+            replies = self._session.exchange(
+                commands, timeout_s=timeout_s, look=self.watcher, look_s=self.look_s
+            )
         except CallerGone as end:
             self._metrics.broken(end)
             raise
@@ -228,13 +271,3 @@ class FreeSwitchChannel:
             raise
         self._told_at = time.monotonic()
         return replies
-
-    def _finish(self, pressed: str, digits: Digits) -> str:
-        if digits.secret:
-            self._exchange(
-                [
-                    execute_command("unset", RESULT),
-                    execute_command("set", "sensitive_dtmf=false"),
-                ]
-            )
-        return pressed

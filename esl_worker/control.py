@@ -193,6 +193,11 @@ class Control:
         """
         return self._exchange([api_command(command)], timeout_s)[0].text
 
+    def apis(self, commands: Sequence[str], timeout_s: float | None = None) -> list[str]:
+        """Run several quick API commands in one write; what each prints. Raises as ``api`` does."""
+        replies = self._exchange([api_command(each) for each in commands], timeout_s)
+        return [reply.text for reply in replies]
+
     def bgapi(
         self, command: str, on_result: Callable[[str | None], None], timeout_s: float = 60.0
     ) -> str:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-from billing.numbers import national
 from esl_worker.control import Control
+from esl_worker.dialling import check_dial_string, endpoint_of
 from esl_worker.inbound import ControlError, ControlLost, NotConnected
 from esl_worker.origination import CallEnd, OriginateResult, Origination
 from esl_worker.originator import Fate, NotPlaced, Outgoing, SwitchAway, result_of
 
 # The switch itself ends a conversation that nobody looks after any more.
 LONGEST_CALL_S = 3600
-
-_PLACES = re.compile(r"\{(e164|national)\}")
-
-
-def check_dial_string(dial_string: str) -> str:
-    """Return ``dial_string`` if it says where the number belongs.
-
-    Raises:
-        ValueError: it has neither ``{e164}`` (digits without +) nor ``{national}``.
-    """
-    if not _PLACES.search(dial_string) or "{" in _PLACES.sub("", dial_string):
-        raise ValueError("expected {e164} or {national}, as in sofia/gateway/carrier/{national}")
-    return dial_string
 
 
 class ControlOriginator:
@@ -107,5 +93,4 @@ class ControlOriginator:
             raise SwitchAway(str(error)) from error
 
     def _endpoint(self, number: str) -> str:
-        forms = {"e164": number.lstrip("+"), "national": national(number)}
-        return _PLACES.sub(lambda match: forms[match[1]], self._dial_string)
+        return endpoint_of(self._dial_string, number)

@@ -76,6 +76,8 @@ class ConnectionLost(CallerGone):
     dialplan continues.
     """
 
+    certain = False
+
     def __init__(self, reason: str, stage: Stage, answered: int = 0) -> None:
         super().__init__(f"connection to the switch lost ({stage}): {reason}")
         self.reason = reason
@@ -216,6 +218,19 @@ def execute_command(app: str, arg: str = "") -> Command:
     return Command(f"{head}content-type: text/plain\ncontent-length: {size}\n\n{arg}".encode())
 
 
+def api_command(command: str) -> Command:
+    """The command that runs an API command of the switch; needs a ``full`` socket.
+
+    ``command`` goes out as it is. Raises ValueError for a line break.
+    """
+    return _framed(f"api {_checked(command, 'command')}\n\n", "command")
+
+
+def linger_command(seconds: int) -> Command:
+    """The command that keeps the socket after the hangup, so that what was asked is answered."""
+    return Command(f"linger {int(seconds)}\n\n".encode())
+
+
 def getvar_command(name: str) -> Command:
     """The command that asks for a channel variable. Raises ValueError for an impossible name."""
     return Command(f"getvar {_variable_name(name)}\n\n".encode())
@@ -310,6 +325,7 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         "_busy",
         "_end",
         "_io",
+        "_lingers",
         "_reader",
         "_replies",
         "address",
@@ -343,6 +359,7 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         self.opened_at = time.monotonic()
         self._busy = False
         self._end = ""  # "" while the session lives, else "caller" or why the connection was lost
+        self._lingers = False  # the call is over, and the switch still answers what was asked
         self._reader = FrameReader(max_body=MAX_BODY_BYTES)
         self._replies: list[Reply] = []
         self._io: Any = get_hub().loop.io(sock.fileno(), 1)
@@ -382,13 +399,23 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         self.session_data = data
         return data
 
-    def exchange(self, commands: Sequence[Command], timeout_s: float | None = None) -> list[Reply]:
+    def exchange(
+        self,
+        commands: Sequence[Command],
+        timeout_s: float | None = None,
+        look: Callable[[], object] | None = None,
+        look_s: float = 1.0,
+    ) -> list[Reply]:
         """Write commands in one piece and return their answers, in order, when all have come.
+
+        ``look`` is called each ``look_s`` seconds until then; it must not use this session, and
+        what it raises is logged.
 
         Raises CallerGone as soon as the switch says that the call is over, ConnectionLost as soon
         as the connection ends, ReplyTimeout when ``timeout_s`` seconds have passed. An answer that
         came before the end of the call is given even if the notice came with it; the next exchange
-        then raises. Whatever is raised, by this or through it, the socket is closed.
+        then raises. After ``linger_command`` answers are given that come behind the notice, too.
+        Whatever is raised, by this or through it, the socket is closed.
         """
         count = len(commands)
         if not count:
@@ -413,8 +440,18 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
             while len(replies) < count:
                 if self._end:
                     self._raise_end(stage, len(replies))
-                if not self._receive(deadline):
+                if look is None:
+                    received = self._receive(deadline)
+                else:
+                    received = self._watched(deadline, look, look_s)
+                if not received and self._lingers:
+                    self._end_with("caller")
+                elif not received:
                     raise ReplyTimeout(seconds, len(replies))
+                if self._lingers:
+                    deadline = min(deadline, time.monotonic() + self.connect_timeout_s)
+            if self._lingers:
+                self._end_with("caller")
             if len(replies) > count:
                 self._refuse("more answers than commands")
             self._replies = []
@@ -491,6 +528,19 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
             self._raise_end()
         self._busy = True
 
+    def _watched(self, deadline: float, look: Callable[[], object], look_s: float) -> bool:
+        """As `_receive`, with `look` called whenever nothing has come for ``look_s`` seconds."""
+        while not self._receive(min(deadline, time.monotonic() + look_s)):
+            if time.monotonic() >= deadline:
+                return False
+            try:
+                look()
+            except Exception:
+                log.exception("call %s: what watches it failed", self.uuid)
+            if self._end:
+                return True
+        return True
+
     def _receive(self, deadline: float) -> bool:
         """Wait for bytes and take them in; False when the deadline has passed."""
         remaining = deadline - time.monotonic()
@@ -547,8 +597,10 @@ class Session(OutboundSession):  # type: ignore[misc, unused-ignore]  # greenswi
         """Take a frame that is no plain answer; False when it ended the call."""
         kind = frame.content_type
         if kind == "text/disconnect-notice":
-            # Content-Disposition linger, too: the caller has gone, and a sync session has nothing
-            # to linger for, since no event follows (measured).
+            if frame.get("Content-Disposition") == "linger" and self._busy:
+                # Commands that were written before are still answered; events are not (measured).
+                self._lingers = True
+                return True
             self._end = "caller"
             return False
         if kind == "command/reply":

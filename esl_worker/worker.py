@@ -17,7 +17,8 @@ from callflows.flow import PREFIX, Flow, State, UnknownPlace, restore
 from callflows.journal import Journal
 from callflows.runner import run
 from callflows.services import Services
-from esl_worker.call import PHRASES, RESULT, FreeSwitchChannel, nothing_ahead
+from esl_worker.call import PHRASES, RESULT, nothing_ahead
+from esl_worker.connecting import ConnectingChannel, Means
 from esl_worker.journal import JournalWriter
 from esl_worker.live_calls import LiveCalls
 from esl_worker.metrics import WorkerMetrics
@@ -39,9 +40,10 @@ _SMALL = re.compile(r"[0-9]{1,3}")
 class Worker:
     """What happens in a call's greenlet, from `connect` to the last word.
 
-    `flows` maps flow names to their classes, `numbers` dialled numbers to flow names. A call whose
-    channel already names a place was another worker's: it goes on there. `live` knows each call
-    while it lasts, so that it can be ended when its switch has lost it.
+    `flows` maps flow names to their classes, `numbers` dialled numbers to flow names, `prefixes`
+    the beginnings of all other numbers that are served. A call whose channel already names a place
+    was another worker's: it goes on there. `live` knows each call while it lasts, so that it can be
+    ended when its switch has lost it.
     """
 
     def __init__(
@@ -53,15 +55,19 @@ class Worker:
         sounds_dir: Path,
         journals: JournalWriter,
         *,
+        prefixes: Mapping[str, str] | None = None,
         language: Language = "fa",
         timers: Timers | None = None,
         live: LiveCalls | None = None,
         metrics: WorkerMetrics | None = None,
+        means: Means | None = None,
     ) -> None:
+        self._means = means or Means()
         self._live = live if live is not None else LiveCalls()
         self._services = services
         self._flows = flows
         self._numbers = numbers
+        self._prefixes = prefixes or {}
         self._catalogue = catalogue
         self._sounds_dir = sounds_dir
         self._journals = journals
@@ -81,7 +87,9 @@ class Worker:
 
     def _serve(self, session: Session, data: ChannelData) -> None:
         logs.call_id.set(data.uuid)
-        channel = FreeSwitchChannel(session, data, self._catalogue, self._sounds_dir, self._metrics)
+        channel = ConnectingChannel(
+            session, data, self._catalogue, self._sounds_dir, self._metrics, means=self._means
+        )
         place = {
             f"{PREFIX}{name}": value
             for name in PLACE
@@ -93,7 +101,7 @@ class Worker:
         typed = (data.variable(RESULT) or "") if place else ""
         asked = data.variable(PHRASES) or ""
         data.release()
-        name = place.get(f"{PREFIX}flow") or self._numbers.get(channel.dialled)
+        name = place.get(f"{PREFIX}flow") or self._flow_of(channel.dialled)
         maker = self._flows.get(name or "")
         if maker is None:
             log.warning("no flow serves the number %s", channel.dialled)
@@ -131,6 +139,14 @@ class Worker:
             self._metrics.ended(outcome)
             channel.ahead = nothing_ahead
             log.info("call ended, %s", outcome)
+
+    def _flow_of(self, dialled: str) -> str | None:
+        """The flow that serves a number: the number itself counts before its beginning."""
+        found = self._numbers.get(dialled)
+        if found is not None or not dialled.isdecimal():
+            return found
+        beginning = next((each for each in self._prefixes if dialled.startswith(each)), None)
+        return self._prefixes[beginning] if beginning else None
 
     def _resumed(self, flow: Flow, call: Call, place: Mapping[str, str]) -> State | None:
         """The state that another worker was in; the beginning where that cannot be read.

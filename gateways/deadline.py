@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import socket
 import time
+from typing import Any
 
 
 class _Timed(io.RawIOBase):
@@ -39,3 +41,14 @@ def incoming(sock: socket.socket, deadline: float) -> io.BufferedReader:
     with the time that remained at the last read as its timeout.
     """
     return io.BufferedReader(_Timed(sock, deadline))
+
+
+class TimedAnswer(http.client.HTTPResponse):
+    """An answer that must be whole, headers and body, within the socket's timeout."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        timeout_s = sock.gettimeout()
+        if timeout_s is not None:
+            self.fp.close()
+            self.fp = incoming(sock, time.monotonic() + timeout_s)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import re
-import socket
-import time
 from collections.abc import Collection, Mapping
 from json import loads
 from pathlib import Path
@@ -18,7 +15,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-from gateways.deadline import incoming
+from gateways.deadline import TimedAnswer
 from gateways.errors import Permanent, Temporary
 from gateways.keys import message_token
 from gateways.sms import SmsReceipt
@@ -191,23 +188,12 @@ class HttpSms:
         return None if found is None else str(found)
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer that must be whole, headers and body, within the socket's timeout."""
-
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        timeout_s = sock.gettimeout()
-        if timeout_s is not None:
-            self.fp.close()
-            self.fp = incoming(sock, time.monotonic() + timeout_s)
-
-
 class _Connection(HTTPConnection):
-    response_class = _Answer
+    response_class = TimedAnswer
 
 
 class _TlsConnection(HTTPSConnection):
-    response_class = _Answer
+    response_class = TimedAnswer
 
 
 class _Pool(HTTPConnectionPool):

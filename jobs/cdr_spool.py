@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from billing.cdr_spool import take_in
 from billing.clock import Clock
 from billing.database import Database
+from billing.premium.charge_check import TOLERANCE
 
 EVERY_S = 60.0
 
@@ -21,10 +23,17 @@ _log = logging.getLogger(__name__)
 class CdrSpool:
     """`look` is the relay's chore; without a folder it does nothing."""
 
-    def __init__(self, database: Database, clock: Clock, folder: Path | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        folder: Path | None,
+        tolerance: timedelta = TOLERANCE,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._folder = folder
+        self._tolerance = tolerance
         self._next = 0.0
 
     def look(self) -> None:
@@ -34,7 +43,13 @@ class CdrSpool:
             return
         self._next = now + EVERY_S
         try:
-            result = take_in(self._database, self._folder, self._clock.now(), limit=_FILES)
+            result = take_in(
+                self._database,
+                self._folder,
+                self._clock.now(),
+                limit=_FILES,
+                tolerance=self._tolerance,
+            )
         except OSError as error:
             _log.error("the spool of call records cannot be taken in: %s", error.strerror)
             return

@@ -168,7 +168,13 @@ class Messages:
     def _mail_bill(self, job: Job, printed: Printed, subject: str, body: str) -> None:
         bill = printed.bill
         image = render(
-            BillView.of(printed.line, bill, names=job.payload["names"]),
+            BillView.of(
+                printed.line,
+                bill,
+                names=job.payload["names"],
+                section=self._desk.premium_section(bill.id),
+                language=job.payload["language"],
+            ),
             job.payload["language"],
             self._catalogue,
             operator=self._operator,

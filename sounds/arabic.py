@@ -44,6 +44,48 @@ _HUNDREDS = (
     "ثَمانِمِئَة",
     "تِسعُمِئَة",
 )
+# With feminine nouns: 1 to 19; the ones also stand before tens («إحدى وعشرون»).
+_FEMININE = (
+    "واحِدَة",
+    "اِثنَتان",
+    "ثَلاث",
+    "أَربَع",
+    "خَمس",
+    "سِتّ",
+    "سَبع",
+    "ثَمان",
+    "تِسع",
+    "عَشر",
+    "إِحدى عَشرَة",
+    "اِثنَتا عَشرَة",
+    "ثَلاثَ عَشرَة",
+    "أَربَعَ عَشرَة",
+    "خَمسَ عَشرَة",
+    "سِتَّ عَشرَة",
+    "سَبعَ عَشرَة",
+    "ثَمانِيَ عَشرَة",
+    "تِسعَ عَشرَة",
+)
+# Forms: one, two, few (3-10), many and round numbers (the accusative sounds as the singular).
+_FEMININE_NOUNS = {
+    "hour": ("ساعَة واحِدَة", "ساعَتان", "ساعات", "ساعَة"),
+    "minute": ("دَقيقَة واحِدَة", "دَقيقَتان", "دَقائِق", "دَقيقَة"),
+    "second": ("ثانِيَة واحِدَة", "ثانِيَتان", "ثَوانٍ", "ثانِيَة"),
+}
+_HOURS = (
+    "الواحِدَة",
+    "الثّانِيَة",
+    "الثّالِثَة",
+    "الرّابِعَة",
+    "الخامِسَة",
+    "السّادِسَة",
+    "السّابِعَة",
+    "الثّامِنَة",
+    "التّاسِعَة",
+    "العاشِرَة",
+    "الحادِيَةَ عَشرَة",
+    "الثّانِيَةَ عَشرَة",
+)
 # Forms: singular, dual, dual before its noun, plural (3-10), accusative (11-99).
 _SCALES = {
     "billion": ("مِلْيار", "مِلْياران", "مِلْيارا", "مِلْيارات", "مِلْيارًا"),
@@ -130,6 +172,7 @@ class Arabic(Speech):
         "day": "يوم الشهر؛ يتبعه الشهر",
         "month": "اسم الشهر؛ يتبعه العام",
         "year": "السنة، في حالة الجر",
+        "time": "الساعة؛ ما ينتهي بواو تتبعه الدقائق",
     }
 
     def _add_words(self) -> None:
@@ -168,6 +211,27 @@ class Arabic(Speech):
                 ("other-wa", "رِيال وَ"),
             )
         }
+        self._feminine = {
+            n: self._add(f"number/{n}-f", word) for n, word in enumerate(_FEMININE, 1)
+        }
+        self._feminine_wa = {
+            n: self._add(f"number/{n}-f-wa", f"{'إِحدى' if n == 1 else _FEMININE[n - 1]} وَ")
+            for n in range(1, 10)
+        }
+        self._tens = below_100[0::10]
+        self._feminine_nouns = {
+            noun: {
+                form: self._add(f"noun/{noun}-{form}", word)
+                for form, word in zip(("one", "two", "few", "other"), words, strict=True)
+            }
+            | {"other-wa": self._add(f"noun/{noun}-other-wa", f"{words[3]} وَ")}
+            for noun, words in _FEMININE_NOUNS.items()
+        }
+        self._hours = [self._add(f"time/{n}", word) for n, word in enumerate(_HOURS, 1)]
+        self._hours_wa = [
+            self._add(f"time/{n}-wa", f"{word} وَ") for n, word in enumerate(_HOURS, 1)
+        ]
+        self._half_days = (self._add("time/am", "صَباحًا"), self._add("time/pm", "مَساءً"))
         self._days = [self._add(f"day/{n}", f"{_ordinal_day(n)} مِن") for n in range(1, 32)]
         self._months = [self._add(f"month/{n}", word) for n, word in enumerate(MONTHS, 1)]
         self._in_year = self._add("year/in", "عام")
@@ -223,7 +287,42 @@ class Arabic(Speech):
             form = "one"
         return (*self._below_1000_of[group], scales[scale, form])
 
+    def time(self, at: datetime.time) -> Names:
+        """«الثامنة صباحًا», «الثامنة وثلاثون دقيقة مساءً»."""
+        hour, half_day = (at.hour - 1) % 12, self._half_days[at.hour >= 12]
+        if not at.minute:
+            return (self._hours[hour], half_day)
+        return (self._hours_wa[hour], *self.counted(at.minute, "minute"), half_day)
+
+    def _counted_feminine(self, number: int, noun: str) -> Names:
+        """«دقيقة واحدة», «ثلاث دقائق», «إحدى وعشرون دقيقة», «مئة دقيقة ودقيقتان»."""
+        nouns = self._feminine_nouns[noun]
+        last_two = number % 100
+        head = number - last_two
+        if last_two in (1, 2):
+            tail = nouns["one" if last_two == 1 else "two"]
+            if not head:
+                return (tail,)
+            return (*self._number(head, before_noun=True), nouns["other-wa"], tail)
+        if not last_two:
+            return (*self._number(number, before_noun=True), nouns["other"])
+        hundreds = self._before_units(head) if head else ()
+        tens, units = divmod(last_two, 10)
+        if last_two < 20:
+            counting: Names = (self._feminine[last_two],)
+        elif units:
+            counting = (self._feminine_wa[units], self._tens[tens])
+        else:
+            counting = (self._tens[tens],)
+        return (*hundreds, *counting, nouns["few" if last_two <= 10 else "other"])
+
+    def _before_units(self, number: int) -> Names:
+        """A round number that «و» joins to what follows: said as 103 is, without its three."""
+        return self._number(number + 3, before_noun=False)[:-1]
+
     def counted(self, number: int, noun: str) -> Names:
+        if noun in self._feminine_nouns:
+            return self._counted_feminine(number, noun)
         if noun != "rial":
             raise KeyError(noun)
         last_two = number % 100

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
-import json
 import multiprocessing
 import os
-import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,10 +21,11 @@ from typing import Any, TextIO
 from sounds import voice, wav
 from sounds.catalogue import PAUSES_MS, Catalogue, ScriptLine, load_catalogue
 from sounds.errors import PhraseError, RecordingError, VoiceError
+from sounds.index import fingerprint, read_index, write_index
+from sounds.music import WAITING, piece
 from sounds.respelling import respell
 from sounds.speech import silence
 
-INDEX = "index.json"
 _CHUNK = 16
 
 Progress = Callable[[int, int, str], None]
@@ -86,7 +84,7 @@ def build(
     root = Path(output_dir)
     studio = Path(studio_dir) if studio_dir else None
     wanted = _wanted(catalogue, languages or catalogue.languages)
-    index = _read_index(root)
+    index = read_index(root)
     report = BuildReport()
     fresh: dict[str, dict[str, Any]] = {}
     copies: list[tuple[str, Path]] = []
@@ -97,12 +95,14 @@ def build(
         slow = name.startswith(f"{language}/digit/")
         if source:
             wav.duration_ms(source)
-            mark = _fingerprint("studio", source.read_bytes())
+            mark = fingerprint("studio", source.read_bytes())
         elif language == "silence":
-            mark = _fingerprint("silence", name.encode())
+            mark = fingerprint("silence", name.encode())
+        elif language == "music":
+            mark = fingerprint("music 1", name.encode())
         else:
             said = respell(line.text, language)
-            mark = _fingerprint(voice.settings(language, slow), said.encode())
+            mark = fingerprint(voice.settings(language, slow), said.encode())
         fresh[name] = {"fingerprint": mark, "text": line.text}
         fresh[name]["source"] = "studio" if source else "synthesiser"
         old = index.get(name)
@@ -132,7 +132,7 @@ def build(
         done |= {name: fresh[name] for name in report.unchanged}
         report.removed = _remove_unused(root, done, catalogue)
         if done != index:
-            _write_index(root, done)
+            write_index(root, done)
     report.seconds_of_sound = sum(done[name]["ms"] for name in wanted) / 1000
     return report
 
@@ -158,7 +158,7 @@ def durations(directory: Path | str) -> dict[str, int]:
     header. Files that cannot be read are left out: ``check`` names them.
     """
     root = Path(directory)
-    lengths = {name: int(entry["ms"]) for name, entry in _read_index(root).items()}
+    lengths = {name: int(entry["ms"]) for name, entry in read_index(root).items()}
     for path in sorted(root.rglob("*.wav")):
         name = path.relative_to(root).as_posix()
         if name not in lengths:
@@ -185,11 +185,8 @@ def _wanted(catalogue: Catalogue, languages: Iterable[str]) -> dict[str, ScriptL
         if language not in catalogue.languages:
             raise PhraseError(f"no language {language!r}; there are {catalogue.languages}")
         wanted |= {line.key: line for line in catalogue.script(language)}
-    return wanted | {silence(ms): ScriptLine(silence(ms), "", "") for ms in PAUSES_MS}
-
-
-def _fingerprint(settings: str, content: bytes) -> str:
-    return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()[:24]
+    unspoken = (*(silence(ms) for ms in PAUSES_MS), *WAITING)
+    return wanted | {name: ScriptLine(name, "", "") for name in unspoken}
 
 
 def _enter(
@@ -235,6 +232,8 @@ def _make(root: Path, tasks: list[_Task]) -> list[tuple[str, int]]:
         if task.language == "silence":
             ms = int(Path(task.name).stem)
             samples = array("h", bytes(2 * wav.RATE_HZ * ms // 1000))
+        elif task.language == "music":
+            samples = piece(task.name)
         else:
             samples = voice.say(task.text, task.language, slow=task.slow)
         wav.write(root / task.name, samples)
@@ -250,26 +249,3 @@ def _remove_unused(root: Path, done: dict[str, dict[str, Any]], catalogue: Catal
         del done[name]
         (root / name).unlink(missing_ok=True)
     return unused
-
-
-def _read_index(root: Path) -> dict[str, dict[str, Any]]:
-    """The index; empty if there is none or it is damaged (everything is then built anew)."""
-    try:
-        data = json.loads((root / INDEX).read_text(encoding="utf-8"))
-        entries: dict[str, dict[str, Any]] = data["recordings"]
-        for entry in entries.values():
-            entry["fingerprint"], entry["ms"] + 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return entries
-
-
-def _write_index(root: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    ordered = {name: entries[name] for name in sorted(entries)}
-    handle, temporary = tempfile.mkstemp(dir=root, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump({"recordings": ordered}, file, ensure_ascii=False, indent=0)
-        file.write("\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, root / INDEX)

@@ -17,6 +17,7 @@ Templates are explained in sounds/template.py. A phrase that is said becomes fix
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +32,11 @@ from sounds import written
 from sounds.arabic import Arabic
 from sounds.english import English
 from sounds.errors import CatalogueError, PhraseError, RecordingError
+from sounds.library import Library
+from sounds.music import WAITING
 from sounds.persian import Persian
 from sounds.phrase import Phrase
+from sounds.recording import Recording
 from sounds.russian import Russian
 from sounds.speech import Names, Speech, silence
 from sounds.template import Part, Pause, Slot, Text, parse, spoken
@@ -47,13 +51,16 @@ PAUSES_MS = (100, 200, 300, 600, 900)
 
 _WRITTEN_TYPES = frozenset({"text", "id"})
 SLOT_TYPES = frozenset(
-    {"amount", "count", "digits", "phone", "date", "key", "period", "year"} | _WRITTEN_TYPES
+    {"amount", "count", "digits", "phone", "date", "time", "key", "period", "year", "recording"}
+    | _WRITTEN_TYPES
 )
 """What a slot can hold; ``text`` and ``id`` only in written phrases."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 # Folders of word recordings; a phrase of that name would mix its fragments with them.
-_WORD_FOLDERS = frozenset({"digit", "key", "number", "noun", "day", "month", "year", "period"})
+_WORD_FOLDERS = frozenset(
+    {"digit", "key", "number", "noun", "day", "month", "year", "period", "time"}
+)
 _DIGITS = re.compile(r"[0-9]{1,26}")
 _KEYPAD = frozenset("0123456789*#")
 
@@ -93,6 +100,7 @@ class Catalogue:
         self._script: dict[str, dict[str, ScriptLine]] = {lang: {} for lang in _SPEECHES}
         self._slots: dict[str, dict[str, str]] = {}
         self._spoken_keys: list[str] = []
+        self._library: Library | None = None
         for key, (file, written_only, definition) in definitions.items():
             self._add_phrase(key, file, written_only, definition)
         for language, words in self._speech.items():
@@ -161,14 +169,27 @@ class Catalogue:
             raise PhraseError(f"{phrase.key}, {language}: {len(names)} recordings in one phrase")
         return tuple(names)
 
+    def with_library(self, library: Library) -> Catalogue:
+        """This catalogue, which also knows what the recordings say that no phrase holds."""
+        known = copy.copy(self)
+        known._library = library
+        return known
+
     def text_of(self, recording: str) -> str:
         """What one recording says, as it is written; a silence says nothing.
 
-        Raises RecordingError for a name that no phrase uses.
+        One that no phrase holds says what the library knows of it, or only its name. Raises
+        RecordingError for a name that no phrase uses.
         """
+        if recording in WAITING:
+            return "♪"
         if recording.startswith("silence/"):
             return ""
-        line = self._script.get(recording[:2], {}).get(recording)
+        language = recording.partition("/")[0]
+        if self._library is not None and language not in self._script:
+            said = self._library.text(recording)
+            return f"[{recording}]" if said is None else written.plain(said)
+        line = self._script.get(language, {}).get(recording)
         if line is None:
             raise RecordingError(f"no phrase uses a recording {recording!r}")
         return written.numerals(written.plain(line.text), recording[:2])
@@ -178,8 +199,8 @@ class Catalogue:
         return list(self._script_of(language).values())
 
     def needed(self, language: str) -> tuple[str, ...]:
-        """Names of all files that must be there to speak the language, silences included."""
-        return (*self._script_of(language), *(silence(ms) for ms in PAUSES_MS))
+        """All files that must be there to speak the language, silences and music included."""
+        return (*self._script_of(language), *(silence(ms) for ms in PAUSES_MS), *WAITING)
 
     def missing(self, directory: Path | str, language: str) -> list[str]:
         """Names of recordings that are not in ``directory`` (the sounds folder)."""
@@ -388,6 +409,12 @@ def _id(value: Any) -> str:
     return str(value)
 
 
+def _recording(value: Any) -> Recording:
+    if isinstance(value, Recording):
+        return value
+    raise TypeError("not a recording")
+
+
 def _key(value: Any) -> str:
     if value not in _KEYPAD:
         raise ValueError("not a key of the telephone")
@@ -408,9 +435,11 @@ _SAY: dict[str, Callable[[Speech, Any, str | None], Names]] = {
     "digits": lambda words, value, noun: words.digits(_id(value)),
     "phone": lambda words, value, noun: words.phone(value),
     "date": lambda words, value, noun: words.date(value),
+    "time": lambda words, value, noun: words.time(value),
     "key": lambda words, value, noun: words.key(_key(value)),
     "period": lambda words, value, noun: words.period(_whole(value)),
     "year": lambda words, value, noun: words.year(_whole(value)),
+    "recording": lambda words, value, noun: (_recording(value).name,),
 }
 
 _WRITE: dict[str, Callable[[Any, str | None, str], str]] = {
@@ -424,8 +453,12 @@ _WRITE: dict[str, Callable[[Any, str | None, str], str]] = {
     "id": lambda value, noun, language: _id(value),
     "phone": lambda value, noun, language: written.phone(value, language),
     "date": lambda value, noun, language: written.date(value, language),
+    "time": lambda value, noun, language: written.time(value, language),
     "key": lambda value, noun, language: written.key(_key(value), language),
     "period": lambda value, noun, language: written.numerals(str(_period(value)), language),
     "year": lambda value, noun, language: written.numerals(str(_whole(value)), language),
     "text": lambda value, noun, language: written.embedded(value, language),
+    "recording": lambda value, noun, language: written.embedded(
+        written.plain(_recording(value).text), language
+    ),
 }

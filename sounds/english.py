@@ -13,7 +13,13 @@ _UNITS = words(
 )
 _TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
 _SCALES = ("billion", "million", "thousand")
-_NOUNS = {"rial": ("rial", "rials"), "bill": ("open bill", "open bills")}
+_NOUNS = {
+    "rial": ("rial", "rials"),
+    "bill": ("open bill", "open bills"),
+    "hour": ("hour", "hours"),
+    "minute": ("minute", "minutes"),
+    "second": ("second", "seconds"),
+}
 _ORDINAL_UNITS = words(
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
     "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth"
@@ -53,6 +59,7 @@ class English(Speech):
         "day": "day of the month; the month follows",
         "month": "month; the year follows",
         "year": "second half of a year, as in fourteen oh five",
+        "time": "after a time of day",
     }
 
     def _add_words(self) -> None:
@@ -77,6 +84,7 @@ class English(Speech):
         self._months = [self._add(f"month/{n}", word) for n, word in enumerate(MONTHS, 1)]
         self._oh = {n: self._add(f"year/oh-{n}", f"oh {_UNITS[n]}") for n in range(1, 10)}
         self._hundred = self._add("year/hundred", "hundred")
+        self._half_days = (self._add("time/am", "a.m."), self._add("time/pm", "p.m."))
 
     def count(self, number: int) -> Names:
         billions, millions, thousands, units = groups_of_three(number)
@@ -97,6 +105,13 @@ class English(Speech):
 
     def counted(self, number: int, noun: str) -> Names:
         return (*self.count(number), self._nouns[noun][number != 1])
+
+    def time(self, at: datetime.time) -> Names:
+        """Eight a.m., eight thirty a.m., twelve oh five p.m."""
+        minutes: Names = ()
+        if at.minute:
+            minutes = (self._oh[at.minute],) if at.minute < 10 else self._below_1000[at.minute]
+        return (*self._below_1000[at.hour % 12 or 12], *minutes, self._half_days[at.hour >= 12])
 
     def period(self, number: int) -> Names:
         check_period(number)

@@ -63,6 +63,7 @@ class Persian(Speech):
         "noun": "پس از عدد",
         "day": "روز ماه یا شمارهٔ دوره، با کسرهٔ اضافه",
         "month": "نام ماه، با کسرهٔ اضافه؛ پس از آن سال می‌آید",
+        "time": "ساعت؛ پس از آن دقیقه می‌آید",
     }
 
     def _add_words(self) -> None:
@@ -77,7 +78,13 @@ class Persian(Speech):
             self._below_1000.append(
                 (joined[hundred - 1], below_100[rest]) if rest else (hundreds[hundred - 1],)
             )
-        self._nouns = {"rial": self._add("noun/rial", "ریال")}
+        self._nouns = {
+            "rial": self._add("noun/rial", "ریال"),
+            "hour": self._add("noun/hour", "ساعت"),
+            "minute": self._add("noun/minute", "دقیقه"),
+            "second": self._add("noun/second", "ثانیه"),
+        }
+        self._hours_o = [self._add(f"time/{n}-o", f"{_below_100(n)} و") for n in range(24)]
         self._days = [self._add(f"day/{n}", _ordinal(n)) for n in range(1, 32)]
         self._months = [
             # A zero-width non-joiner, except after the letters that never join (ر, د).
@@ -108,6 +115,12 @@ class Persian(Speech):
 
     def counted(self, number: int, noun: str) -> Names:
         return (*self.count(number), self._nouns[noun])
+
+    def time(self, at: datetime.time) -> Names:
+        """«هشت», «هشت و سی دقیقه»."""
+        if not at.minute:
+            return self._below_1000[at.hour]
+        return (self._hours_o[at.hour], *self.counted(at.minute, "minute"))
 
     def period(self, number: int) -> Names:
         """«سومِ»; beyond 31 the bare number."""

@@ -23,7 +23,11 @@ _SCALES = {
 _NOUNS = {
     "rial": ("риал", "риала", "риалов"),
     "bill": ("неоплаченный счёт", "неоплаченных счёта", "неоплаченных счетов"),
+    "hour": ("час", "часа", "часов"),
+    "minute": ("минута", "минуты", "минут"),
+    "second": ("секунда", "секунды", "секунд"),
 }
+_FEMININE_NOUNS = frozenset({"minute", "second"})
 # Genitive ordinals: first, second ... (day of month, last word of a year).
 _GENITIVE_UNITS = words(
     "первого второго третьего четвёртого пятого шестого седьмого восьмого девятого десятого "
@@ -139,6 +143,9 @@ class Russian(Speech):
 
     def count(self, number: int) -> Names:
         """«сто двадцать две тысячи один»; masculine, thousands feminine; 1000 «одна тысяча»."""
+        return self._count(number, self._masculine)
+
+    def _count(self, number: int, units_table: list[Names]) -> Names:
         billions, millions, thousands, units = groups_of_three(number)
         if not number:
             return self._masculine[0]
@@ -150,12 +157,18 @@ class Russian(Speech):
         if thousands:
             names += (*self._feminine[thousands], self._scale["thousand"][plural(thousands)])
         if units:
-            names += self._masculine[units]
+            names += units_table[units]
         return names
 
     def counted(self, number: int, noun: str) -> Names:
-        """«двадцать один риал», «пять тысяч риалов»."""
-        return (*self.count(number), self._nouns[noun][plural(number)])
+        """«двадцать один риал», «пять тысяч риалов», «двадцать одна минута»."""
+        table = self._feminine if noun in _FEMININE_NOUNS else self._masculine
+        return (*self._count(number, table), self._nouns[noun][plural(number)])
+
+    def time(self, at: datetime.time) -> Names:
+        """«восемь часов», «двадцать один час две минуты»."""
+        minutes = self.counted(at.minute, "minute") if at.minute else ()
+        return (*self.counted(at.hour, "hour"), *minutes)
 
     def period(self, number: int) -> Names:
         """«третий», «двадцать» + «первый»: agrees with «период»."""

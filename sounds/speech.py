@@ -92,6 +92,10 @@ class Speech(ABC):
         """A number and what it counts, in agreement; ``rial`` or a noun with recordings."""
 
     @abstractmethod
+    def time(self, at: datetime.time) -> Names:
+        """A time of day as a clock is read, to the minute."""
+
+    @abstractmethod
     def period(self, number: int) -> Names:
         """A bill's period, 1..99, in the form the templates call for."""
 

@@ -41,20 +41,31 @@ _STRONG_RIGHT = re.compile(r"[\u0590-\u08ff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
-    "fa": {"rial": ("ریال",), "hour": ("ساعت",)},
+    "fa": {
+        "rial": ("ریال",),
+        "hour": ("ساعت",),
+        "minute": ("دقیقه",),
+        "second": ("ثانیه",),
+    },
     "en": {
         "rial": ("rial", "rials"),
         "bill": ("open bill", "open bills"),
         "hour": ("hour", "hours"),
+        "minute": ("minute", "minutes"),
+        "second": ("second", "seconds"),
     },
     "ru": {
         "rial": ("риал", "риала", "риалов"),
         "bill": ("неоплаченный счёт", "неоплаченных счёта", "неоплаченных счетов"),
         "hour": ("час", "часа", "часов"),
+        "minute": ("минута", "минуты", "минут"),
+        "second": ("секунда", "секунды", "секунд"),
     },
     "ar": {
         "rial": ("ريال", "ريالات", "ريالًا"),
         "hour": ("ساعة", "ساعات", "ساعة"),
+        "minute": ("دقيقة", "دقائق", "دقيقة"),
+        "second": ("ثانية", "ثوان", "ثانية"),
     },
 }
 
@@ -109,6 +120,11 @@ def date(day: datetime.date, language: str) -> str:
 def phone(value: str, language: str) -> str:
     """A national number in one piece: with spaces its groups would change places right to left."""
     return numerals(telephone.national(value), language)
+
+
+def time(at: datetime.time, language: str) -> str:
+    """A time of day on a clock of 24 hours, 8:05."""
+    return numerals(f"{at.hour}:{at.minute:02d}", language)
 
 
 def key(value: str, language: str) -> str:

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -20,8 +21,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from billing.clock import Clock
 from billing.desk import Desk
 from billing.errors import Unavailable
+from billing.premium.approvals import Approvals
+from billing.premium.owner_sms import OwnerSms
 from sounds import Catalogue
 from web.api import ApiError
+from web.approval_page import ApprovalPages
 from web.cdr import CdrIntake
 from web.email_page import EmailPages
 from web.inbound_sms import InboundSms
@@ -46,6 +50,9 @@ def create_app(
     nudge: Callable[[], None],
     payment_keys: Sequence[str],
     sms_keys: Sequence[str],
+    owner_sms: OwnerSms | None = None,
+    approvals: Approvals | None = None,
+    timezone: str = "Asia/Tehran",
     cdr: CdrIntake | None = None,
     metrics: WebMetrics | None = None,
     language: str = "fa",
@@ -62,6 +69,9 @@ def create_app(
         nudge: called after something was put in the outbox (`jobs.nudge.Nudger.nudge`).
         payment_keys: HMAC keys of the payment system, more than one while they are changed.
         sms_keys: HMAC keys of the SMS gateway, likewise.
+        owner_sms: obeys what lines' owners order by SMS; None: nobody does.
+        approvals: what the page behind an approval request answers; None: no such page.
+        timezone: the operator's.
         cdr: takes the call records of switches; None: no such end point.
         metrics: counts the requests; None: nothing does.
         language: of pages whose request is not known, where the browser asks for none of ours.
@@ -86,7 +96,7 @@ def create_app(
     if metrics is not None:
         # First, so that its time is the whole request's.
         metrics.watch(app)
-    inbound = InboundSms(desk, clock, nudge, sms_keys)
+    inbound = InboundSms(desk, clock, nudge, sms_keys, owner_sms)
     app.register_blueprint(Payments(desk, clock, nudge, payment_keys).blueprint())
     app.register_blueprint(inbound.blueprint())
     app.register_blueprint(
@@ -99,6 +109,19 @@ def create_app(
             per_token=Throttle(20, 600, monotonic),
         ).blueprint()
     )
+    if approvals is not None:
+        app.register_blueprint(
+            ApprovalPages(
+                approvals,
+                clock,
+                catalogue,
+                nudge,
+                language,
+                ZoneInfo(timezone),
+                per_address=Throttle(60, 60, monotonic),
+                per_token=Throttle(20, 600, monotonic),
+            ).blueprint()
+        )
     if cdr is not None:
         app.register_blueprint(cdr.blueprint())
     if sandbox:

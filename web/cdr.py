@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -18,6 +19,7 @@ from billing.cdr_document import LONGEST, parse
 from billing.clock import Clock
 from billing.database import Database
 from billing.errors import CdrConflict, InvalidCdr
+from billing.premium.charge_check import TOLERANCE
 from web.api import ApiError
 
 USER = "callflows"
@@ -34,7 +36,8 @@ class CdrIntake:
     """The end point of the switches.
 
     `passwords`: more than one while they are changed. `counted` is told what became of each
-    delivery: stored, repeated, conflict, invalid or unauthorized.
+    delivery: stored, repeated, conflict, invalid or unauthorized. `tolerance` is how much a
+    premium charge may differ from its record.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class CdrIntake:
         clock: Clock,
         passwords: Sequence[str],
         counted: Callable[[str], None] = _uncounted,
+        tolerance: timedelta = TOLERANCE,
     ) -> None:
         if not passwords or not all(passwords):
             raise ValueError("cdr_password: at least one is needed, and none may be empty")
@@ -50,6 +54,7 @@ class CdrIntake:
         self._clock = clock
         self._passwords = tuple(passwords)
         self._counted = counted
+        self._tolerance = tolerance
 
     def blueprint(self) -> Blueprint:
         """The route, to be registered."""
@@ -75,7 +80,7 @@ class CdrIntake:
             _log.warning("a record of a call is refused: %s", error)
             raise ApiError(422, "invalid_cdr", str(error)) from None
         try:
-            new = cdrs.store(self._database, cdr, self._clock.now())
+            new = cdrs.store(self._database, cdr, self._clock.now(), self._tolerance)
         except CdrConflict as error:
             self._counted("conflict")
             _log.error("%s", error)

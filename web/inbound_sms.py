@@ -1,4 +1,4 @@
-"""POST /sms/inbound: the SMS gateway hands over what a subscriber answered (A8)."""
+"""POST /sms/inbound: the SMS gateway hands over what a subscriber answered (A8) or orders (D9)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from billing.desk import Desk
 from billing.email_requests import Answer
 from billing.errors import InvalidNumber
 from billing.numbers import parse_number
+from billing.premium.owner_sms import OwnerAnswer, OwnerSms
 from web.api import invalid, json_object, text_field, time_field
 from web.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
@@ -23,8 +24,15 @@ class InboundSms:
     """The end point of the SMS gateway, and the way in for the sandbox's own form."""
 
     def __init__(
-        self, desk: Desk, clock: Clock, nudge: Callable[[], None], keys: Sequence[str]
+        self,
+        desk: Desk,
+        clock: Clock,
+        nudge: Callable[[], None],
+        keys: Sequence[str],
+        owners: OwnerSms | None = None,
     ) -> None:
+        """``owners`` obeys the messages that are orders of lines' owners; None: nobody does."""
+        self._owners = owners
         self._desk = desk
         self._clock = clock
         self._nudge = nudge
@@ -58,9 +66,15 @@ class InboundSms:
             raise invalid("from", str(error)) from None
         return jsonify(status=self.answer(mobile, text, message_id).value)
 
-    def answer(self, mobile: str, text: str, message_id: str) -> Answer:
-        """Let the desk act on an SMS from `mobile` (E.164), and wake whoever sends the reply."""
-        answer = self._desk.answer_email_by_sms(mobile, text, message_id)
-        if answer is not Answer.REPEATED:
+    def answer(self, mobile: str, text: str, message_id: str) -> Answer | OwnerAnswer:
+        """Act on an SMS from `mobile` (E.164), and wake whoever sends the reply.
+
+        What is an owner's order, wholly, is one; anything else answers a request for an address.
+        """
+        order = None
+        if self._owners is not None:
+            order = self._owners.answer(mobile, text, message_id)
+        answer = order or self._desk.answer_email_by_sms(mobile, text, message_id)
+        if answer not in (Answer.REPEATED, OwnerAnswer.REPEATED):
             self._nudge()
         return answer

@@ -7,7 +7,7 @@ import os
 import signal
 import struct
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -109,12 +109,15 @@ def doom_sessions(doom: Doom) -> None:
     exchange, wait_readable = Session.exchange, Session._wait_readable
 
     def doomed_exchange(
-        self: Session, commands: Sequence[Command], timeout_s: float | None = None
+        self: Session,
+        commands: Sequence[Command],
+        timeout_s: float | None = None,
+        **watching: Any,
     ) -> list[Reply]:
         speaking = self.session_data is not None
         if speaking:
             doom.tick("sending")
-        replies = exchange(self, commands, timeout_s)
+        replies = exchange(self, commands, timeout_s, **watching)
         if speaking:
             doom.tick("answered")
         return replies

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import billing.premium.schema  # noqa: F401  # its tables belong to the metadata, too
 from billing.schema import metadata
 
 # The transaction is the caller's: a migration that fails leaves the schema as it was.

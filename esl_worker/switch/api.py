@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid as uuids
 from collections.abc import Callable
@@ -144,11 +145,32 @@ def _schedule_hangup(switch: Switch, text: str) -> str:
 
 
 def seconds_until(channel: Channel, text: str) -> float:
-    """Seconds from now that "+5" or a time since 1970 means; never negative."""
+    """Seconds from now that "+5" or a time since 1970 means; never negative.
+
+    The scheduler knows whole seconds of the day only: "+5" is up to a second less (measured).
+    """
     number = float(text.lstrip("+")[:12])
+    now = channel.clock.epoch()
     if text.startswith("+"):
-        return number
-    return max(0.0, number - channel.clock.epoch())
+        return max(0.0, math.floor(now) + number - now)
+    return max(0.0, number - now)
+
+
+def _unschedule(switch: Switch, group: str) -> str:
+    """`sched_del`: by group, which is the call's id. Numbered tasks are not known here."""
+    channel = switch.channels.get(group.strip(" "))
+    return f"+OK Deleted: {0 if channel is None else channel.unschedule()}\n"
+
+
+def _displace(channel: Channel, text: str) -> str:
+    """`uuid_displace <uuid> start <path> [<limit>] [mux]`: heard by this leg alone (measured)."""
+    words = text.split()
+    if len(words) < 2 or words[0] not in ("start", "stop"):
+        return f"-USAGE: {_USAGE['uuid_displace']}\n"
+    if words[0] == "start":
+        prompt = channel.switch.sounds.prompt(words[1], channel.variables.get("sound_prefix"))
+        channel.caller.event("displace", {"files": ",".join(prompt.files)})
+    return "+OK Success\n"
 
 
 def _exists(switch: Switch, uuid: str) -> str:
@@ -189,8 +211,10 @@ _PLAIN: dict[str, Callable[[Switch, str], str]] = {
     "hostname": lambda switch, _: switch.hostname,
     "hupall": _hang_up_all,
     "originate": originate,
+    "sched_del": _unschedule,
     "sched_hangup": _schedule_hangup,
     "status": _status,
+    "strmicroepoch": lambda switch, _: str(int(switch.clock.epoch() * 1e6)),
     "switchname": lambda switch, _: switch.hostname,
     "uptime": lambda switch, _: f"{int(switch.clock.now())}\n",
     "uuid_exists": _exists,
@@ -200,6 +224,7 @@ _PLAIN: dict[str, Callable[[Switch, str], str]] = {
 _CHANNEL: dict[str, Callable[[Channel, str], str]] = {
     "uuid_break": _break,
     "uuid_broadcast": _broadcast,
+    "uuid_displace": _displace,
     "uuid_dump": _dump,
     "uuid_getvar": _getvar,
     "uuid_kill": _kill,
@@ -210,6 +235,7 @@ _CHANNEL: dict[str, Callable[[Channel, str], str]] = {
 _USAGE = {
     "uuid_break": "<uuid> [all]",
     "uuid_broadcast": "<uuid> <path> [aleg|bleg|holdb|both]",
+    "uuid_displace": "<uuid> [start|stop] <path> [<limit>] [mux]",
     "uuid_dump": "<uuid> [format]",
     "uuid_getvar": "<uuid> <var>",
     "uuid_kill": "<uuid> [cause]",

@@ -17,6 +17,7 @@ from esl_worker.switch.causes import cause as cause_named
 from esl_worker.switch.channel import Channel
 from esl_worker.switch.listener import Listener
 from esl_worker.switch.player import FRAME_S, Played, play
+from esl_worker.switch.recording import record
 from esl_worker.switch.values import integer, true
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 CONNECT_S = 30.0  # real; the switch itself sets no limit, the kernel's is two minutes
 AMD_MACHINE_S = 5.0
 AMD_HUMAN_S = 1.5
-SILENCE_S = 1.0  # of it end a recording here: nobody speaks on this line
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,40 +230,10 @@ def _sleep(channel: Channel, argument: str) -> None:
 
 
 def _record(channel: Channel, argument: str) -> None:
-    """`record path [limit_s [threshold [silence_hits]]]`: nothing is heard, so silence ends it.
-
-    No file is written; the variables say what FreeSWITCH would say (capture 08).
-    """
+    """`record path [limit_s [threshold [silence_hits]]]`: see `recording`."""
     words = argument.split()
-    if not words:
-        return
-    limit = _integer(words, 1)
-    hits = _integer(words, 3)
-    seconds = min(hits * SILENCE_S if hits > 0 else 3600.0, float(limit or 3600))
-    began = channel.clock.now()
-    channel.caller.event("record", {"path": words[0]})
-    while channel.ready and not channel.inbox.take_break():
-        if channel.inbox.run():
-            continue
-        if channel.digits:
-            digit = channel.take_digit()
-            if digit in channel.terminators():
-                channel.set("playback_terminator_used", digit)
-                break
-            continue
-        left = began + seconds - channel.clock.now()
-        if left <= 0:
-            if hits > 0 and seconds < (limit or 3600):
-                channel.set("silence_hits_exhausted", "true")
-            break
-        channel.wait(left)
-    samples = int(min(seconds, channel.clock.now() - began) * 8000) // 160 * 160
-    size = str(44 + 2 * samples)
-    channel.set("record_record_file_size", size)
-    channel.set("record_file_size", size)
-    channel.set("record_seconds", str(samples // 8000))
-    channel.set("record_ms", str(samples // 8))
-    channel.set("record_samples", str(samples))
+    if words:
+        record(channel, words[0], _integer(words, 1), _integer(words, 3))
 
 
 def _amd(channel: Channel, _: str) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from esl_worker.switch.causes import cause as cause_named
 from esl_worker.switch.channel import forwards_left
+from esl_worker.switch.parties import call_parties
 from esl_worker.switch.profile import Profile
+from esl_worker.switch.talk import failed, talk
 
 if TYPE_CHECKING:
     from esl_worker.switch.caller import Collect
@@ -48,8 +50,9 @@ class _FarEnd:
 def bridge(channel: Channel, argument: str) -> None:
     """Try the dial strings in order (`|`) until one answers; talk until one side hangs up.
 
-    Dial strings: ``loopback/extension[/context]``, ``error/CAUSE``; anything else is a network
-    that this switch does not have (NORMAL_TEMPORARY_FAILURE, capture 06).
+    Dial strings: ``loopback/extension[/context]``, ``error/CAUSE``; ``[…]sofia/…/number`` calls the
+    simulated subscribers, where there are any (see `parties`); anything else is a network that
+    this switch does not have (NORMAL_TEMPORARY_FAILURE, capture 06).
 
     Variables heeded: continue_on_fail, hangup_after_bridge, call_timeout, and in front of a
     dial string ``{call_timeout=30}``. Variables set: those of the captures; above all
@@ -57,8 +60,11 @@ def bridge(channel: Channel, argument: str) -> None:
     """
     cause = "DESTINATION_OUT_OF_ORDER"
     for dial in argument.split("|"):
-        options, dial = _options(dial)
-        cause = _try(channel, dial, options)
+        if channel.switch.subscribers is not None and "]sofia/" in dial:
+            cause = call_parties(channel, dial)
+        else:
+            options, dial = _options(dial)
+            cause = _try(channel, dial, options)
         if cause == "SUCCESS" or not channel.ready:
             break
     if channel.ready and cause != "SUCCESS":
@@ -86,13 +92,13 @@ def _try(channel: Channel, dial: str, options: Mapping[str, str]) -> str:
         extension, _, context = rest.partition("/")
         context = context.partition("/")[0] or channel.profile.context
         if forwards_left(channel) <= 0:
-            return _failed(channel, b_uuid, extension, "EXCHANGE_ROUTING_ERROR")
+            return failed(channel, b_uuid, extension, "EXCHANGE_ROUTING_ERROR")
         if channel.switch.dialplan.find(context, extension) is not None:
             return _talk(channel, b_uuid, extension, context, options)
-        return _failed(channel, b_uuid, extension, "NO_ROUTE_DESTINATION")
+        return failed(channel, b_uuid, extension, "NO_ROUTE_DESTINATION")
     callee = rest.rpartition("/")[2].partition("@")[0]
     if kind == "error":
-        return _failed(channel, b_uuid, callee, cause_named(rest))
+        return failed(channel, b_uuid, callee, cause_named(rest))
     channel.set("originate_signal_bond", b_uuid)
     channel.set("sip_invite_failure_status", "503")
     channel.set("sip_invite_failure_phrase", "Service Unavailable")
@@ -100,27 +106,7 @@ def _try(channel: Channel, dial: str, options: Mapping[str, str]) -> str:
     # Only a far end that was reached leaves a last cause; error/… has none.
     channel.set("last_bridge_hangup_cause", "NORMAL_TEMPORARY_FAILURE")
     channel.set("last_bridge_proto_specific_hangup_cause", "sip:503")
-    return _failed(channel, b_uuid, callee, "NORMAL_TEMPORARY_FAILURE")
-
-
-def _failed(channel: Channel, uuid: str, callee: str, cause: str) -> str:
-    _append(channel, "originated_legs", f"{uuid};Outbound Call;{callee}")
-    _append(channel, "originate_causes", f"{uuid};{cause}")
-    channel.set("originate_disposition", cause)
-    channel.set("DIALSTATUS", cause)
-    channel.set("originate_failed_cause", cause)
-    return cause
-
-
-def _append(channel: Channel, name: str, value: str) -> None:
-    """Add to a variable that may hold several values, in FreeSWITCH's form of an array."""
-    known = channel.variables.get(name)
-    if known is None:
-        channel.set(name, value)
-    elif known.startswith("ARRAY::"):
-        channel.set(name, f"{known}|:{value}")
-    else:
-        channel.set(name, f"ARRAY::{known}|:{value}")
+    return failed(channel, b_uuid, callee, "NORMAL_TEMPORARY_FAILURE")
 
 
 def _talk(
@@ -158,47 +144,5 @@ def _talk(
         return "ORIGINATOR_CANCEL"
     if far.answer_state != "answered" and not far.times.answered:
         cause = far.hangup_cause or "NO_ANSWER"
-        return _failed(channel, uuid, extension, cause)
-    _bridged(channel, far, uuid, context)
-    while channel.ready and not far.down:
-        if not channel.inbox.run() and not channel.inbox.take_break():
-            channel.wait()
-    channel.partner = far.partner = None
-    cause = far.hangup_cause or "NORMAL_CLEARING"
-    if not far.down:
-        far.hangup("NORMAL_CLEARING")
-    channel.set("last_bridge_to", uuid)
-    channel.set("bridge_channel", far.profile.channel_name)
-    channel.set("bridge_uuid", uuid)
-    channel.set("last_sent_callee_id_name", "Outbound Call")
-    channel.set("last_sent_callee_id_number", context)
-    channel.set("last_bridge_hangup_cause", cause)
-    channel.set("bridge_hangup_cause", cause)
-    switch.bus.fire("CHANNEL_UNBRIDGE", channel, first=_legs(channel, uuid))
-    channel.caller.event("unbridge", {"cause": cause})
-    if channel.ready and (channel.get("hangup_after_bridge") or "").lower() == "true":
-        channel.hangup(cause, by="application")
-    return "SUCCESS"
-
-
-def _bridged(channel: Channel, far: Channel, uuid: str, context: str) -> None:
-    now = int(channel.clock.epoch() * 1e6)
-    channel.times.bridged = now
-    channel.profile.callee_name = "Outbound Call"
-    channel.profile.callee_number = context
-    channel.other_leg = [
-        ("Other-Type", "originatee"),
-        *far.profile.headers("Other-Leg", far.times),
-    ]
-    _append(channel, "originated_legs", f"{uuid};Outbound Call;{context}")
-    channel.set("originate_disposition", "SUCCESS")
-    channel.set("DIALSTATUS", "SUCCESS")
-    _append(channel, "originate_causes", f"{uuid};NONE")
-    channel.set("signal_bond", uuid)
-    channel.partner, far.partner = far, channel
-    channel.caller.event("bridge", {"extension": far.profile.destination, "context": context})
-    channel.switch.bus.fire("CHANNEL_BRIDGE", channel, first=_legs(channel, uuid))
-
-
-def _legs(channel: Channel, uuid: str) -> list[tuple[str, str]]:
-    return [("Bridge-A-Unique-ID", channel.uuid), ("Bridge-B-Unique-ID", uuid)]
+        return failed(channel, uuid, extension, cause)
+    return talk(channel, far, context)

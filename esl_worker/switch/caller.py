@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 # A collecting application with a shorter first-digit timeout only plays: it asks nothing.
 QUESTION_MS = 50
+
+# The answer that is whichever digit was named.
+NAMED = "named"
+_DIGIT = re.compile(r"/number/([0-9])\.wav$")
 
 # How fast a person is, in virtual seconds.
 REACTION_S = 0.3
@@ -130,7 +135,8 @@ class ScriptedCaller:
 
     Args:
         keys: the n-th answers the n-th question. "" lets it pass unanswered, "hangup" hangs
-            up there. When they are used up the caller only listens.
+            up there, "named" presses the digit that the prompt named last. When they are used up
+            the caller only listens.
         barge: answer when the prompt starts instead of when it ends.
     """
 
@@ -200,9 +206,17 @@ class ScriptedCaller:
     def _give(self, answer: str) -> None:
         if answer == "hangup":
             self._here().clock.later(REACTION_S, self._here().hang_up)
-        elif answer:
+            return
+        if answer == NAMED:
+            answer = self._named()
+        if answer:
             # Due from now on, before the question's timer: keys are in time however busy we are.
             self._here().clock.later(REACTION_S, self._type, answer)
+
+    def _named(self) -> str:
+        recordings = self._prompt.recordings if self._prompt is not None else ()
+        digits = [match[1] for name in recordings if (match := _DIGIT.search(name))]
+        return digits[-1] if digits else ""
 
     def _type(self, answer: str) -> None:
         channel = self._here()

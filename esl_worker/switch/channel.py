@@ -100,6 +100,8 @@ class Channel:
         self._last_app: tuple[str, str | None] = ("", None)
         self._timers: list[Greenlet[..., Any]] = []
         self.machine = False
+        # How long the caller speaks into the next recording, seconds.
+        self.speaks_s = 0.0
         self._opening = opening
         self._greenlet: Greenlet[[], None] | None = None
 
@@ -322,7 +324,11 @@ class Channel:
 
     def expand(self, text: str) -> str:
         """The text with ``${…}`` replaced; records what was asked for."""
-        return expand(text, self.get, self.expansions.append)
+        return expand(text, self.get, self.expansions.append, self._run_api)
+
+    def _run_api(self, name: str) -> str:
+        """What an API command within an argument gives: of all, only the time of day."""
+        return str(int(self.clock.epoch() * 1e6)) if name == "strmicroepoch" else ""
 
     def execute(self, name: str, argument: str | None = None) -> bool:
         """Run an application to its end.
@@ -404,6 +410,14 @@ class Channel:
     def hangup_later(self, seconds: float, cause: str) -> None:
         """Schedule a hangup; several may be scheduled, the first one counts."""
         self._timers.append(self.clock.later(seconds, self.hangup, cause))
+
+    def unschedule(self) -> int:
+        """Take all scheduled hangups back; how many there were."""
+        waiting = [timer for timer in self._timers if not timer.ready()]
+        for timer in waiting:
+            timer.kill(block=False)
+        self._timers.clear()
+        return len(waiting)
 
     # -- the call's life --------------------------------------------------------------------
 

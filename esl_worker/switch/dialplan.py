@@ -111,6 +111,8 @@ def service_dialplan(
                 (
                     r"\+?\d{3,15}",
                     [
+                        # Callers of this switch are whom they say they are.
+                        ("set", "callflows_identity=from"),
                         socket,
                         socket,
                         ("sleep", "1000"),

@@ -1,6 +1,6 @@
 """Expansion of ``${variable}`` and ``${api(arguments)}`` in application arguments.
 
-As switch_channel_expand_variables does it, except that an API command is never run: it is
+As switch_channel_expand_variables does it, except that hardly any API command is run: it is
 recorded and expands to nothing. A test of hostile input asks the record.
 """
 
@@ -31,6 +31,7 @@ def expand(
     text: str,
     value_of: Callable[[str], str | None],
     record: Callable[[Expansion], None],
+    run: Callable[[str], str] = lambda _: "",
 ) -> str:
     """The text with its variables replaced by their values.
 
@@ -38,20 +39,25 @@ def expand(
         text: the argument as the application (or the dialplan) wrote it.
         value_of: a variable's value, None if it is not set.
         record: is told of every expansion.
+        run: what an API command prints that may be run, "" for all others.
     """
     if "${" not in text and not _escaped(text):
         return text
-    return _Expander(value_of, record).expand(text, 0)
+    return _Expander(value_of, record, run).expand(text, 0)
 
 
 class _Expander:
     """One expansion run; its budget ends values that contain themselves twice."""
 
     def __init__(
-        self, value_of: Callable[[str], str | None], record: Callable[[Expansion], None]
+        self,
+        value_of: Callable[[str], str | None],
+        record: Callable[[Expansion], None],
+        run: Callable[[str], str],
     ) -> None:
         self._value_of = value_of
         self._record = record
+        self._run = run
         self._left = _MAX_EXPANSIONS
 
     def expand(self, text: str, depth: int) -> str:
@@ -87,7 +93,7 @@ class _Expander:
                 if char == "(" and argument.endswith(")"):
                     argument = argument[:-1]
                 self._record(Expansion("api", name, self.expand(argument, depth)))
-                return ""
+                return self._run(name)
         name, _, offsets = self.expand(inner, depth).partition(":")
         self._record(Expansion("variable", name))
         value = self._value_of(name)

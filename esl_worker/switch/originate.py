@@ -71,7 +71,7 @@ def originate(switch: Switch, argument: str) -> str:
     settled = Event()
 
     def opening(channel: Channel) -> None:
-        _ring(channel, reaction, float(limit))
+        ring(channel, reaction, float(limit))
         if channel.down:
             return
         _answered(channel)
@@ -107,7 +107,8 @@ def _word(words: list[str], index: int) -> str:
     return words[index] if index < len(words) else ""
 
 
-def _ring(channel: Channel, reaction: Reaction, limit: float) -> None:
+def ring(channel: Channel, reaction: Reaction, limit: float) -> None:
+    """Let the subscriber react; who does not within `limit` seconds is hung up (NO_ANSWER)."""
     channel.state = channel.running_state = "CS_CONSUME_MEDIA"
     until = channel.clock.now() + min(reaction.after_s, limit)
     while not channel.down and (left := until - channel.clock.now()) > 0:

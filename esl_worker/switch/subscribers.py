@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from esl_worker.switch.caller import Caller, SilentCaller
+from esl_worker.switch.caller import REACTION_S, Caller, Collect, SilentCaller
+
+if TYPE_CHECKING:
+    from esl_worker.switch.channel import Channel
 
 NEVER = float("inf")
 
@@ -58,6 +61,36 @@ class Directory:
         if isinstance(found, Reaction):
             return found
         return found[min(times, len(found) - 1)]
+
+
+class Obliging(SilentCaller):
+    """Somebody who answers, listens to what is whispered, and takes the call with a key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._channel: Channel | None = None
+
+    def attached(self, channel: Channel) -> None:
+        """See `Caller`."""
+        self._channel = channel
+
+    def prompt_ended(
+        self, files: tuple[str, ...], seconds: float, collecting: Collect | None
+    ) -> None:
+        """See `Caller`."""
+        if self._channel is not None and self._channel.partner is None:
+            self._channel.clock.later(REACTION_S, self._channel.press, self._key)
+
+
+class Everybody:
+    """Subscribers of any number: each answers soon and takes the call with `key`."""
+
+    def __init__(self, key: str = "1") -> None:
+        self._key = key
+
+    def called(self, number: str) -> Reaction:
+        """See `Subscribers`."""
+        return answers(caller=lambda: Obliging(self._key))
 
 
 def answers(after_s: float = 3.0, caller: Callable[[], Caller] = SilentCaller) -> Reaction:

@@ -29,7 +29,8 @@ class Switch:
         core_uuid: the switch's identity in events; a new one if None.
         missing_s: seconds that a missing sound file is taken to last (it is counted either
             way); None skips it as FreeSWITCH does.
-        subscribers: who can be called with `originate`; nobody if None.
+        subscribers: who can be called with `originate` and `bridge`; nobody if None.
+        recordings_dir: where `record` writes files; elsewhere it writes none.
 
     Attributes:
         channels: the live calls by uuid.
@@ -50,7 +51,9 @@ class Switch:
         core_uuid: str | None = None,
         missing_s: float | None = None,
         subscribers: Subscribers | None = None,
+        recordings_dir: Path | None = None,
     ) -> None:
+        self.recordings_dir = recordings_dir
         self.subscribers = subscribers
         self.dialplan = dialplan
         self.clock: Clock = clock

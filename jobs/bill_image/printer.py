@@ -111,6 +111,8 @@ def _content(view: BillView, language: str, catalogue: Catalogue, operator: str)
     lines.append((words("amount"), amount(view.amount), False))
     if view.paid:
         lines.append((words("paid"), amount(view.paid), False))
+    if view.withdrawn:
+        lines.append((words("withdrawn"), amount(view.withdrawn), False))
     if view.remainder:
         lines.append((words("remainder"), amount(view.remainder), False))
     lines.append((words("payable"), amount(view.payable), True))
@@ -123,6 +125,15 @@ def _content(view: BillView, language: str, catalogue: Catalogue, operator: str)
         "fields": [*fields, (words("due"), due)],
         "payable": (words("payable"), amount(view.payable)),
         "lines": lines,
+        "premium_title": words("premium_title"),
+        "premium": [
+            (
+                words("premium_rest") if row.name is None else _visible(row.name),
+                words("premium_calls", calls=row.calls, minutes=-(-row.seconds // 60)),
+                amount(row.amount),
+            )
+            for row in view.premium
+        ],
         "ids": [(words("bill_id"), bill_id), (words("payment_id"), payment_id)],
         "how": words("how_to_pay"),
         "slip": [

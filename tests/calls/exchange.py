@@ -11,13 +11,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -67,6 +67,12 @@ class Visit:
     real: bool = False
     heard_s: float | None = None
     ahead: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Further headers of the INVITE."""
+        language = self.scenario.variables.get("callflows_language")
+        return {LANGUAGE_HEADER: language} if language else {}
 
     @property
     def from_header(self) -> str:
@@ -175,10 +181,16 @@ def make_codes(folder: Path) -> None:
 class Worlds:
     """The worker process (tests/calls/many_worlds.py)."""
 
-    def __init__(self, folder: Path, port: int, worlds: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        worlds: list[dict[str, Any]],
+        program: str = "tests.calls.many_worlds",
+    ) -> None:
         self._errors = (folder / "worker.log").open("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.calls.many_worlds"],
+            [sys.executable, "-m", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -218,6 +230,7 @@ class Visited:
     recording: audio.Samples
     sent: list[Sent]
     calls: list[dict[str, Any]] = field(default_factory=list)
+    money: dict[str, Any] = field(default_factory=dict)
 
 
 class Exchange:
@@ -241,23 +254,31 @@ class Exchange:
         self.real = audio.Library(real) if real else self.codes
         (port,) = free_ports(1)
         (folder / "worlds").mkdir()
-        self._worlds = Worlds(
-            folder / "worlds",
-            port,
-            [
-                {
-                    "sounds": str(self.library(visit).folder),
-                    "world": {name: fields[name] for name in WORLD_FIELDS},
-                }
-                for visit in visits
-                for fields in [asdict(visit.scenario)]
-            ],
-        )
+        self._worlds = self._made(folder / "worlds", port)
         self.switch = Freeswitch(
-            binary, folder / "switch", workers=f"127.0.0.1:{port}", sounds=codes
+            binary,
+            folder / "switch",
+            workers=f"127.0.0.1:{port}",
+            sounds=codes,
+            values=self.switch_values,
         )
         self._pool = CallerPool(max(4, 3 * (os.cpu_count() or 1)))
         self._reports: dict[int, Future[Report]] = {}
+
+    # Values of vars.xml that differ.
+    switch_values: ClassVar[Mapping[str, str]] = {}
+
+    def _made(self, folder: Path, port: int) -> Worlds:
+        """The worker with the worlds of all visits."""
+        worlds = [
+            {
+                "sounds": str(self.library(visit).folder),
+                "world": {name: fields[name] for name in WORLD_FIELDS},
+            }
+            for visit in self._visits
+            for fields in [asdict(visit.scenario)]
+        ]
+        return Worlds(folder, port, worlds)
 
     def start(self) -> None:
         """Start the switch and send the callers."""
@@ -297,6 +318,7 @@ class Exchange:
             recording=audio.read(wav) if wav.is_file() else np.zeros(0, np.float32),
             sent=[Sent(**sent) for sent in left["sent"]],
             calls=left["calls"],
+            money=left.get("money", {}),
         )
 
     def _length(self, visit: Visit) -> int:
@@ -308,10 +330,6 @@ class Exchange:
         return self._folder / f"{world}.wav"
 
     def _errand(self, world: int, visit: Visit) -> Errand:
-        headers = {WORLD_HEADER: str(world)}
-        language = visit.scenario.variables.get("callflows_language")
-        if language:
-            headers[LANGUAGE_HEADER] = language
         library = self.library(visit)
         return Errand(
             to=self.switch.address(visit.scenario.dialled),
@@ -320,5 +338,5 @@ class Exchange:
             library=library,
             hearing=self.hearing(visit),
             wav=self._wav(world),
-            headers=headers,
+            headers={WORLD_HEADER: str(world), **visit.headers},
         )

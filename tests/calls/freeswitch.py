@@ -117,6 +117,7 @@ class Freeswitch:
         modules: further modules to load; names, or files.
         values: further values of vars.xml.
         dialplan: XML to put at the beginning of the context of incoming calls.
+        arrivals: XML to put at the beginning of the context of the far ends.
     """
 
     def __init__(
@@ -129,21 +130,22 @@ class Freeswitch:
         modules: tuple[str, ...] = (),
         values: Mapping[str, str] | None = None,
         dialplan: str = "",
+        arrivals: str = "",
     ) -> None:
         self._binary = binary
         self._folder = folder
         self.missed = folder / "missed"
         self.records = folder / "cdr"
-        self.sip_port, self._far_port, self.control_port, dead_port = free_ports(4)
+        self.sip_port, self.far_port, self.control_port, dead_port = free_ports(4)
         self._process: subprocess.Popen[bytes] | None = None
         self._configure(
             {
                 "callflows_workers": workers,
                 "callflows_sounds_dir": str(sounds),
                 "callflows_missed_spool": str(self.missed),
-                "callflows_payment_host": f"127.0.0.1:{self._far_port}",
-                "callflows_care_host": f"127.0.0.1:{self._far_port}",
-                "callflows_carrier_host": f"127.0.0.1:{self._far_port}",
+                "callflows_payment_host": f"127.0.0.1:{self.far_port}",
+                "callflows_care_host": f"127.0.0.1:{self.far_port}",
+                "callflows_carrier_host": f"127.0.0.1:{self.far_port}",
                 "callflows_sip_ip": "127.0.0.1",
                 "callflows_rtp_ip": "127.0.0.1",
                 "callflows_sip_port": str(self.sip_port),
@@ -161,6 +163,7 @@ class Freeswitch:
             },
             modules,
             dialplan,
+            arrivals,
         )
 
     def __enter__(self) -> Freeswitch:
@@ -261,7 +264,7 @@ class Freeswitch:
             raise ModulesMissing(f"this FreeSWITCH has no {', '.join(missing)}")
 
     def _configure(
-        self, values: Mapping[str, str], modules: tuple[str, ...], dialplan: str
+        self, values: Mapping[str, str], modules: tuple[str, ...], dialplan: str, arrivals: str
     ) -> None:
         folder = self._folder / "conf"
         shutil.copytree(CONFIGURATION, folder)
@@ -282,9 +285,10 @@ class Freeswitch:
         _replace(
             whole,
             r'(?=<X-PRE-PROCESS cmd="include" data="sip_profiles/callflows.xml"/>)',
-            _FAR_END.format(port=self._far_port),
+            _FAR_END.format(port=self.far_port),
         )
         _replace(whole, r'(?<=<section name="dialplan">)', _ARRIVALS)
+        _replace(whole, r'(?<=<context name="arrivals">)', arrivals)
         _replace(
             folder / "dialplan/00_callflows.xml",
             r'(?<=<context name="callflows">)',

@@ -14,6 +14,7 @@ monkey.patch_all()
 
 import json  # noqa: E402
 import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from dataclasses import asdict, replace  # noqa: E402
 from datetime import datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -87,30 +88,38 @@ class Place:
 
     def left(self) -> dict[str, Any]:
         """What is there after the call; JSON."""
-        calls = []
-        for header in self.store.recent():
-            call = self.store.read(header.call_id)
-            assert call is not None
-            calls.append(
-                {
-                    "id": header.call_id,
-                    "caller": header.caller,
-                    "dialled": header.dialled,
-                    "language": header.language,
-                    "outcome": header.outcome,
-                    "pressed": [s.data["keys"] for s in call.steps if s.kind == "pressed"],
-                    "heard": [s.data["phrases"] for s in call.steps if s.kind == "heard"],
-                }
-            )
-        return {"sent": [asdict(sent) for sent in self.world.sent()], "calls": calls}
+        return {
+            "sent": [asdict(sent) for sent in self.world.sent()],
+            "calls": calls_of(self.store),
+        }
 
 
-def main() -> None:
-    """Serve until standard input ends."""
+def calls_of(store: Store) -> list[dict[str, Any]]:
+    """The journals, as JSON."""
+    calls = []
+    for header in store.recent():
+        call = store.read(header.call_id)
+        assert call is not None
+        calls.append(
+            {
+                "id": header.call_id,
+                "caller": header.caller,
+                "dialled": header.dialled,
+                "language": header.language,
+                "outcome": header.outcome,
+                "pressed": [s.data["keys"] for s in call.steps if s.kind == "pressed"],
+                "heard": [s.data["phrases"] for s in call.steps if s.kind == "heard"],
+            }
+        )
+    return calls
+
+
+def main(place: Callable[..., Any] = Place) -> None:
+    """Serve until standard input ends; `place` makes each world with its worker."""
     lines = FileObjectThread(sys.stdin.buffer)
     order = json.loads(lines.readline())
     folder = Path(order["folder"])
-    places = [Place(folder / str(n), **world) for n, world in enumerate(order["worlds"])]
+    places = [place(folder / str(n), **world) for n, world in enumerate(order["worlds"])]
 
     def handler(session: Session) -> None:
         world = session.connect().variable(f"sip_h_{WORLD_HEADER}")

@@ -36,6 +36,7 @@ from callflows.scripted import (
 from callflows.services import Services
 from tests.calls.world import NOW
 from tests.campaign_house import House, number
+from tests.migrated import migrated
 
 OPENING = (hears("announce_greeting", "bill_summary_overdue"), presses(""))
 MENU = hears("payment_menu", "announce_opt_out")
@@ -49,8 +50,10 @@ class Told:
 
     def __init__(self, folder: Path, *, mobile: bool = False, **rules: object) -> None:
         self.clock = FixedClock(NOW)
-        database = Database(f"sqlite:///{folder}/announce.db")
-        database.migrate()
+        folder.mkdir(exist_ok=True)
+        path = folder / "announce.db"
+        path.write_bytes(migrated())
+        database = Database(f"sqlite:///{path}")
         self.house = House(database, self.clock, 0 if mobile else 1)
         self.number = number(0)
         if mobile:

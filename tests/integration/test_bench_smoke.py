@@ -32,8 +32,9 @@ def test_every_group_of_figures_is_taken():
     generator knows, or its calls would fail."""
     done = run("--quick")
     assert done.returncode == 0, done.stderr
-    for told in ("our whole call", "our bare session", "waiting call", "set-up", "p95", "images"):
-        assert told in done.stdout
+    told = ("our whole call", "our bare session", "waiting call", "set-up", "p95", "images")
+    for each in (*told, "credit"):
+        assert each in done.stdout
 
 
 def test_a_table_is_written_only_from_a_whole_run():

@@ -27,9 +27,11 @@ PIECE_S = 0.2
 AT_ONCE_S = 4.0  # virtual: a busy machine may take its time
 UNSET = "-ERR command not found"
 
-# Another SIP telephone than that of the other captures, and a dialplan without groups.
+# Another SIP telephone than that of the other captures, and a dialplan without groups and without
+# a word on who vouches for the caller's number.
 OTHER_TELEPHONE = {
     "variable_DP_MATCH",
+    "variable_callflows_identity",
     "variable_rtp_remote_audio_rtcp_port",
     "variable_sip_Remote-Party-ID",
     "variable_sip_cid_type",

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.entities import Bill, Line
+from billing.premium.bill_section import PremiumSection, SectionRow
+from billing.premium.service_names import Named
 from jobs.bill_image import BillView, ForkedAfterRendering, render
 from jobs.bill_image import printer as printer_module
+from jobs.bill_image.view import MOST_SERVICES, PremiumRow
 from sounds import LANGUAGES, PhraseError, load_catalogue
 
 VIEW = BillView(
@@ -281,7 +284,8 @@ def test_no_field_for_address_or_postal_code():
     """A9: the type holds nothing but this; a further field is a decision, not an accident."""
     assert {field.name for field in dataclasses.fields(BillView)} == {
         "number", "kind", "first_name", "last_name", "period", "year", "amount", "lines", "paid",
-        "payable", "remainder", "bill_id", "payment_id", "due_date", "barcode",
+        "payable", "remainder", "bill_id", "payment_id", "due_date", "barcode", "premium",
+        "withdrawn",
     }  # fmt: skip
     with pytest.raises((AttributeError, TypeError)):
         VIEW.address = "somewhere"
@@ -295,6 +299,49 @@ def test_no_long_number_but_those_of_the_bill(language):
     known = (VIEW.barcode, VIEW.bill_id, VIEW.payment_id, "02188776655", "1405", "2026", "2000")
     for run in re.findall(r"\d{4,}", plain):
         assert any(run in number or run in number[::-1] for number in known), run
+
+
+SECTION = PremiumSection(
+    tuple(
+        SectionRow(Named(f"90912345{place:02}", "poetry", {"en": f"Poem {place}"}), 2, 90, 1_000)
+        for place in range(45)
+    ),
+    withdrawn=2_000,
+)
+
+
+def test_premium_services_have_their_own_section():
+    """D4: their sum among the bill's lines, each service below; the cheapest ones in one row."""
+    line = Line(7, "+982188776655", "fixed", "en", None, "Maryam", "Rezaei")
+    bill = Bill(
+        3, 7, line.number, "fixed", 5, 1405, 129_456 + 2_000, 0, 712,
+        VIEW.bill_id, VIEW.payment_id, VIEW.due_date, "open", 2_000,
+    )  # fmt: skip
+    view = BillView.of(line, bill, names=True, section=SECTION)
+    assert view.lines == (("charges", 85_744), ("premium", 45_000), ("carried", 712))
+    assert (view.withdrawn, view.remainder) == (2_000, 456)
+    assert len(view.premium) == MOST_SERVICES
+    assert sum(row.amount for row in view.premium) == SECTION.amount
+    assert view.premium[-1] == PremiumRow(None, 12, 540, 6_000)
+    picture = render(view, "en", CATALOGUE)
+    text = pdf_text(picture.pdf)
+    assert "Premium services in detail" in text
+    assert "Poem 38" in text
+    assert "Poem 39" not in text
+    width, rows = pixels(picture.png)
+    assert (width, len(rows)) == (1200, 848 + 2 * (44 + 20 * MOST_SERVICES))
+
+
+def test_what_was_used_is_shown_to_the_lines_own_caller_only():
+    """A9: who asks for another line's bill learns the sum, not what was listened to."""
+    line = Line(7, "+982188776655", "fixed", "en", None, "Maryam", "Rezaei")
+    bill = Bill(
+        3, 7, line.number, "fixed", 5, 1405, 129_456, 0, 712,
+        VIEW.bill_id, VIEW.payment_id, VIEW.due_date, "open",
+    )  # fmt: skip
+    view = BillView.of(line, bill, names=False, section=SECTION)
+    assert ("premium", 45_000) in view.lines
+    assert view.premium == ()
 
 
 def test_names_only_for_the_lines_own_caller():

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+import billing.premium.schema  # noqa: F401  # its tables belong to the metadata, too
 from billing import ledger
 from billing.database import Database
 from billing.schema import Instant, metadata, to_microseconds

@@ -83,6 +83,7 @@ def test_real_calls_agree(compare: Any, keep: Any, write: Any) -> None:
     write(transferred, "transferred", ended_at=transferred.handovers[0] + SECOND)
     write(_cdr("caller-hung-up"), "caller_gone")
     write(_cdr("gave-up"), "completed")
+    write(_cdr("two-talks"), "completed")
     found = compare()
     assert found.items == []
     assert found.counts == dict.fromkeys(KINDS, 0)

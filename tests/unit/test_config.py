@@ -55,6 +55,8 @@ def test_every_key_has_an_environment_variable(key, monkeypatch):
         ("CALLFLOWS_TIMEZONE", "Mars/Olympus", "timezone"),
         ("CALLFLOWS_SERVICES", '{"2000": "nothing"}', "services"),
         ("CALLFLOWS_SERVICES", "not json", "services"),
+        ("CALLFLOWS_PREMIUM_GUARDS", '{"line_cals": 3}', "no such limit: line_cals"),
+        ("CALLFLOWS_PREMIUM_GUARDS", '{"line_calls": -3}', "premium_guards.line_calls"),
         ("CALLFLOWS_DIAL_STRING", "sofia/gateway/carrier/", "dial_string"),
         ("CALLFLOWS_DIAL_STRING", "[a=b]sofia/gateway/carrier/{national}", "dial_string"),
         ("CALLFLOWS_ANNOUNCE_CONTEXT", "public absent", "announce_context"),

@@ -6,7 +6,7 @@ import pytest
 
 from billing.errors import Unavailable
 from callflows.call import Call
-from callflows.flow import Flow, UnknownPlace, restore, state
+from callflows.flow import Flow, UnknownPlace, place_of, restore, state
 from callflows.journal import Journal
 from callflows.runner import run
 from callflows.scripted import HangsUp, IsHungUp, IsTransferred, ScriptedChannel, hears, presses
@@ -161,3 +161,15 @@ def test_a_flow_needs_exactly_one_initial_state():
             @state
             def somewhere(self, call):
                 return None
+
+
+def test_a_context_holds_whatever_a_flow_puts_into_it():
+    """Quotes, backslashes and other alphabets come back from a channel variable as they were."""
+    flow = Small()
+    flow.context = {"pending": '["a\\b","$x|~\'%41"]', "text": "فالِ حافظ"}
+    kept = flow.encoded_context()
+    assert kept.isascii()
+    assert not set(kept) & set("\\'|$~")
+    again = Small()
+    restore(again, Call(ScriptedChannel([]), Journal()), place_of(flow, "ask", "fa"))
+    assert again.context == flow.context

@@ -116,7 +116,13 @@ def test_our_configurations_win_over_the_packaged_ones():
 def test_numbers_and_contexts_are_those_of_callflows(switch):
     """What the defaults of callflows.toml transfer to exists in the default dialplan."""
     settings = Settings()
-    for number in settings.services:
+    premium = (
+        "9091234567",
+        "70701234",
+        settings.premium_owner_number,
+        settings.premium_complaints_number,
+    )
+    for number in (*settings.services, *premium):
         assert re.search(expression(switch, "callflows", "callflows_service"), number)
     payment = expression(switch, settings.payment_context, "callflows_payment")
     assert re.search(payment, settings.payment_fixed)
@@ -126,7 +132,21 @@ def test_numbers_and_contexts_are_those_of_callflows(switch):
     )
 
 
-@pytest.mark.parametrize("number", ["12000", "20000", "200", "+2000", "2000x", "99901"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "12000",
+        "20000",
+        "200",
+        "+2000",
+        "2000x",
+        "99901",
+        "909",
+        "19091234567",
+        "9091234567x",
+        "7070",
+    ],
+)
 def test_only_whole_numbers_are_served(switch, number):
     """An alternative in a variable must not loosen the anchors of the pattern."""
     assert not re.search(expression(switch, "callflows", "callflows_service"), number)

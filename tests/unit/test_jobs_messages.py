@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ from jobs.daily_report import DailyReport
 from jobs.messages import Messages
 from jobs.postings import Postings
 from sounds import Phrase, load_catalogue
+from tests.migrated import migrated
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 FIXED = "+982188776655"
@@ -56,8 +58,9 @@ class House:
     """One line with one open bill, and the handlers of all queues."""
 
     def __init__(self, folder) -> None:
-        self.database = Database(f"sqlite:///{folder}/messages.db")
-        self.database.migrate()
+        path = Path(folder) / "messages.db"
+        path.write_bytes(migrated())
+        self.database = Database(f"sqlite:///{path}")
         self.clock = FixedClock(NOW)
         assert import_lines(self.database, io.StringIO(LINES)).loaded == 1
         assert import_bills(self.database, io.StringIO(BILLS)).loaded == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from num2words import num2words
 
-from sounds import Phrase, PhraseError, load_catalogue
+from sounds import Phrase, PhraseError, Recording, load_catalogue, written
 
 CATALOGUE = load_catalogue()
 LANGUAGES = CATALOGUE.languages
@@ -277,3 +278,68 @@ def test_counted_noun_takes_the_russian_plural() -> None:
         texts = [CATALOGUE.text_of(name) for name in CATALOGUE.recordings(phrase, "ru")]
         assert any(text.startswith("неоплаченн") and text.endswith(f" {form}") for text in texts)
         assert f" {form}." in CATALOGUE.text(phrase, "ru")
+
+
+def time_of_day(hour: int, minute: int, language: str) -> str:
+    """A time of day as it is said, out of a phrase that holds one."""
+    phrase = Phrase(
+        "premium_closed_today",
+        service=Recording("services/9091234567/1/fa/name.wav", ""),
+        at=datetime.time(hour, minute),
+    )
+    names = CATALOGUE.recordings(phrase, language)
+    words = ("/number/", "/noun/", "/time/", "/year/")
+    return " ".join(CATALOGUE.text_of(n) for n in names if any(word in n for word in words))
+
+
+@pytest.mark.parametrize(
+    ("at", "fa", "ar", "ru", "en"),
+    [
+        ((8, 0), "هشت", "الثّامِنَة صَباحًا", "восемь часов", "eight a.m."),
+        (
+            (21, 2),
+            "بیست و یک و دو دقیقه",
+            "التّاسِعَة وَ دَقيقَتان مَساءً",
+            "двадцать один час две минуты",
+            "nine oh two p.m.",
+        ),
+        (
+            (12, 30),
+            "دوازده و سی دقیقه",
+            "الثّانِيَةَ عَشرَة وَ ثَلاثون دَقيقَة مَساءً",
+            "двенадцать часов тридцать минут",
+            "twelve thirty p.m.",
+        ),
+        ((0, 0), "صفر", "الثّانِيَةَ عَشرَة صَباحًا", "ноль часов", "twelve a.m."),
+    ],
+)
+def test_time_of_day_is_read_as_a_clock_is(at, fa, ar, ru, en) -> None:
+    """Hours and minutes agree with their nouns; a round hour has no minutes."""
+    for language, expected in (("fa", fa), ("ar", ar), ("ru", ru), ("en", en)):
+        plain = written.numerals(written.plain(expected), language)
+        assert time_of_day(*at, language) == plain
+
+
+@pytest.mark.parametrize(
+    ("count", "ar", "ru"),
+    [
+        (1, "دقيقة واحدة", "одна минута"),
+        (2, "دقيقتان", "две минуты"),
+        (3, "ثلاث دقائق", "три минуты"),
+        (10, "عشر دقائق", "десять минут"),
+        (11, "إحدى عشرة دقيقة", "одиннадцать минут"),
+        (21, "إحدى و عشرون دقيقة", "двадцать одна минута"),
+        (45, "خمس و أربعون دقيقة", "сорок пять минут"),
+        (100, "مئة دقيقة", "сто минут"),
+        (102, "مئة دقيقة و دقيقتان", "сто две минуты"),
+        (203, "مئتان و ثلاث دقائق", "двести три минуты"),
+        (1003, "ألف و ثلاث دقائق", "одна тысяча три минуты"),
+    ],
+)
+def test_feminine_nouns_are_counted_in_agreement(count: int, ar: str, ru: str) -> None:
+    """Minutes and seconds are feminine in Arabic and Russian, and their numbers follow."""
+    for language, expected in (("ar", ar), ("ru", ru)):
+        phrase = Phrase("premium_least_minutes", least=count)
+        names = CATALOGUE.recordings(phrase, language)
+        words = [CATALOGUE.text_of(n) for n in names if "/number/" in n or "/noun/" in n]
+        assert " ".join(words) == written.plain(expected)

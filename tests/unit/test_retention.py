@@ -9,11 +9,15 @@ from sqlalchemy import func, select
 
 from billing import cdrs, outbox, retention
 from billing.cdr_document import parse
+from billing.premium.answers import Answers
+from billing.premium.approvals import Terms
 from billing.schema import bills, email_requests, entries, inbound_messages, sms_counters
 from billing.schema import cdrs as records
 from billing.schema import outbox as rows
 from jobs.retention import Retention
 from tests import cdr_forms
+from tests.owner_house import OwnerHouse
+from tests.service_house import ServiceHouse
 
 
 def count(database, table):
@@ -37,13 +41,39 @@ def test_old_destinations_are_forgotten_and_facts_stay(database, desk, clock):
 
     assert gone == {
         "outbox": len(jobs), "email_requests": 1, "inbound_messages": 1,
-        "missed_calls": 0, "sms_counters": gone["sms_counters"], "cdrs": 0,
+        "missed_calls": 0, "owner_codes": 0, "approval_requests": 0,
+        "tree_answers": 0, "sms_counters": gone["sms_counters"], "cdrs": 0,
     }  # fmt: skip
     assert gone["sms_counters"] > 0
     assert count(database, email_requests) == count(database, inbound_messages) == 0
     assert count(database, rows) == 1
     assert count(database, sms_counters) > 0
     assert (count(database, bills), count(database, entries)) == before
+
+
+def test_requests_to_owners_are_forgotten_and_approvals_stay(database, clock):
+    """Whom we wrote to goes; what the owner has approved holds for as long as it was given."""
+    house = OwnerHouse(database, clock, terms=Terms(days=365))
+    house.codes.send("call-1:1:code", house.line(), "call", "call-1", "fa")
+    house.granted()
+    clock.advance(timedelta(days=92).total_seconds())
+    gone = retention.forget(database, clock.now() - timedelta(days=90))
+    assert (gone["owner_codes"], gone["approval_requests"]) == (1, 1)
+    assert len(house.approvals.of_line(house.line().id)) == 1
+    assert house.ask("call-2:1:approval").number
+
+
+def test_orders_are_forgotten_and_votes_count_for_ever(database, clock):
+    """Numbers that callers keyed in go; a line that has voted once has voted."""
+    service = ServiceHouse(database, clock).publish()
+    answers = Answers(database, clock)
+    left = {"service": service.id, "version": 1, "node": "n", "call_id": "c", "line": None}
+    answers.put("vote", **left, kind="poll", answer={"choice": "yes"})
+    answers.put("order", **left, kind="order", answer={"phone": "+989123456789"})
+    clock.advance(timedelta(days=92).total_seconds())
+    gone = retention.forget(database, clock.now() - timedelta(days=90))
+    assert gone["tree_answers"] == 1
+    assert [each.kind for each in answers.of(service.number)] == ["poll"]
 
 
 def test_what_waits_or_failed_is_not_forgotten(database, desk, clock):

@@ -203,6 +203,7 @@ def test_the_service_dialplan_has_takeover_and_apology() -> None:
     found = plan.find("public", "2000")
     assert found is not None
     assert [tuple(action) for action in found[0].actions] == [
+        ("set", "callflows_identity=from"),
         ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
         ("socket", "10.0.0.1:9040|10.0.0.2:9040 full"),
         ("sleep", "1000"),

@@ -1,0 +1,1 @@
+"""Premium-rate lines: tariffs, consent, owner, credit, charges, settlement (domain D1-D15)."""

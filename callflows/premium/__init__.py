@@ -1,0 +1,1 @@
+"""Conversations of premium-rate lines: the call itself, its owner, complaints about it."""
