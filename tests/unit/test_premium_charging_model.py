@@ -144,8 +144,9 @@ class Calls:
             at = self.house.standing(name).connected_at or START
             assert known.connected_at in (None, at), "the first word stands"
             if known.connected_at is None:
-                assert at <= self.clock.now()
-                assert at >= self.house.standing(name).begun_at
+                # Not in the future, unless the clock was put back since the call began.
+                begun_at = self.house.standing(name).begun_at
+                assert begun_at <= at <= max(self.clock.now(), begun_at)
             known.connected_at = at
             self._granted(known, granted)
         else:
@@ -231,7 +232,7 @@ class Calls:
         assert audit(self.database, TEHRAN) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(CREDITS, st.sampled_from([30, 120, 900]), st.booleans(), STEPS)
 def test_any_order_of_words_charges_once_and_never_over(
     migrated_sqlite: Path,

@@ -30,7 +30,7 @@ def pair():
     """A connected session, and the switch's end of its socket."""
     ours, theirs = gevent.socket.socketpair()
     theirs.settimeout(5)
-    session = Session("switch", ours, reply_timeout_s=5.0, connect_timeout_s=0.3)
+    session = Session("switch", ours, reply_timeout_s=5.0, connect_timeout_s=5.0)
     theirs.sendall(CONNECT_ANSWER)
     session.connect()
     theirs.recv(1 << 16)
